@@ -13,6 +13,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
+# documented in doc_fragments/pm2.py
+COMMON_ARGUMENTS: Dict[str, Dict[str, Any]] = {
+    "pm2_home": {"type": "path"},
+    "pm2_executable": {"type": "path"},
+    "node_executable": {"type": "path"},
+}
+
 HIDDEN = "<hidden>"
 
 _SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|salt|cookie|session", re.IGNORECASE)
