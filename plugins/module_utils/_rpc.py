@@ -270,18 +270,19 @@ class Rpc:
                     "socket.".format(self.socket_path)
                 )
             buffer += chunk
-            message, taken = decode(bytes(buffer)) if _may_be_complete(buffer) else ([], 0)
-            if not taken:
-                continue
-            if len(message) >= 2 and message[-1] == call_id:
-                return message[0]
-            del buffer[:taken]
+            while _may_be_complete(buffer):
+                message, taken = decode(bytes(buffer))
+                if not taken:
+                    break
+                if len(message) >= 2 and message[-1] == call_id:
+                    return message[0]
+                del buffer[:taken]
 
 
 def _may_be_complete(buffer: bytearray) -> bool:
     """Spare :func:`decode` a copy of a large answer for every chunk that arrives."""
     if len(buffer) < 5 or buffer[0] >> 4 != 1:
-        return True
+        return bool(buffer)
     return len(buffer) >= 5 + int(struct.unpack_from(">I", buffer, 1)[0])
 
 

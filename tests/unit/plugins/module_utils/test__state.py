@@ -1,0 +1,41 @@
+"""PM2's process list as plain data."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse, parse_all
+
+
+def test_an_entry_with_everything() -> None:
+    process = parse(
+        {
+            "pid": os.getpid(),
+            "pm_id": 3,
+            "monit": {"memory": 1000, "cpu": 0.5},
+            "pm2_env": {"name": "web", "status": "online", "restart_time": 2, "unstable_restarts": 1, "exit_code": 7},
+        }
+    )
+    assert (process.pm_id, process.pid, process.restarts, process.exit_code) == (3, os.getpid(), 2, 7)
+    assert process.is_running()
+
+
+def test_online_without_a_live_pid_is_not_running() -> None:
+    for pid in (0, None, 2**22 + 1):
+        assert not parse({"pid": pid, "pm_id": 0, "pm2_env": {"status": "online"}}).is_running()
+
+
+def test_a_leaving_worker_keeps_its_text_id_and_comes_last() -> None:
+    entries = [
+        {"pm_id": pm_id, "pid": 1, "pm2_env": {"name": "web", "status": "online"}} for pm_id in ("_old_0", 10, 9)
+    ]
+    assert [process.pm_id for process in parse_all(entries)] == [9, 10, "_old_0"]
+
+
+def test_an_environment_is_never_shown() -> None:
+    assert "s3cret" not in repr(parse({"pm_id": 0, "pm2_env": {"env": {"PASSWORD": "s3cret"}}}))
+
+
+def test_what_pm2_leaves_out_is_zero() -> None:
+    process = parse({"pm_id": 0, "pm2_env": {}})
+    assert (process.pid, process.restarts, process.memory, process.exit_code) == (None, 0, 0, None)
