@@ -1,0 +1,196 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: build
+short_description: Build a staged release
+version_added: 0.1.0
+description:
+  - Installs the dependencies of a release from its lockfile, runs scripts and commands in it, and seals it. M(zerodown.pm2.release)
+    lets it go live only then.
+  - The order is install, O(scripts), O(steps), O(prune). The first one that fails ends the build, and the release stays not built.
+  - Everything runs with a clean environment, a base (E(PATH), E(HOME), E(USER), E(LOGNAME), E(SHELL), E(LANG)) and O(env), not what the
+    ssh session had. The user's own C(.npmrc) counts.
+  - All output goes to C(.zerodown/build.log) in the release, mode 0600.
+  - A release that was built already with the same arguments is left alone and nothing is run. One that was built with others is
+    refused, because a built release is never changed; see O(zerodown.pm2.release#module:variant).
+  - B(Dependency cache). An installed C(node_modules) is kept in C(cache/dependencies) under a key made of lockfile, C(package.json), package
+    manager and its version, Node's version, platform, O(install_args) and O(cache_inputs). The next release with the same key
+    installs nothing. An entry with a file that is missing, or whose size, time or mode changed, is thrown away and made anew.
+  - Run it as the app's user. It needs no privileges.
+extends_documentation_fragment:
+  - zerodown.pm2.attributes
+attributes:
+  check_mode:
+    support: full
+    details: On a release that only check mode has staged the package manager cannot be told yet.
+  diff_mode:
+    support: full
+    details: Shows the steps.
+  idempotent:
+    support: full
+options:
+  path:
+    description: The app's root.
+    type: path
+    required: true
+  release:
+    description: The id of the staged release.
+    type: str
+    required: true
+  directory:
+    description: The directory in the release that everything runs in, relative to it. The C(package.json) is there.
+    type: str
+    default: .
+  package_manager:
+    description:
+      - Which one installs. V(auto) tells by the lockfile, C(package-lock.json) or C(npm-shrinkwrap.json), C(pnpm-lock.yaml),
+        C(yarn.lock). When there are several, C(packageManager) in C(package.json) decides. Without a C(package.json) nothing is
+        installed.
+      - The program must be beside Node or on E(PATH). A Yarn that the repository brings along (C(yarnPath) in C(.yarnrc.yml)) is used
+        as it is. Shims of Corepack work when the version they want is there already.
+      - npm 7 or newer; pnpm 8 or newer; Yarn 1, and Yarn 2 or newer with any C(nodeLinker).
+    type: str
+    choices: [auto, npm, pnpm, yarn, none]
+    default: auto
+  lockfile_required:
+    description: Whether a missing lockfile is refused. With V(false) versions are then resolved anew, and nothing is cached.
+    type: bool
+    default: true
+  install_args:
+    description: More arguments for the install, such as V(--legacy-peer-deps).
+    type: list
+    elements: str
+    default: []
+  scripts:
+    description: Scripts of C(package.json) to run with the package manager, in this order.
+    type: list
+    elements: str
+    default: []
+  steps:
+    description: Commands to run, in this order.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What the step is called in errors and in the log.
+        type: str
+        required: true
+      argv:
+        description: The program and its arguments. No shell sees them.
+        type: list
+        elements: str
+        required: true
+      env:
+        description: More variables, for this step.
+        type: dict
+      directory:
+        description: Where to run it, relative to the release. By default O(directory).
+        type: str
+      timeout:
+        description: Seconds. By default O(timeout).
+        type: int
+  prune:
+    description: Whether to remove the development dependencies at the end.
+    type: bool
+    default: false
+  env:
+    description:
+      - Variables for everything that is run. E(NODE_ENV=production) does not keep development dependencies from being installed.
+    type: dict
+    default: {}
+  node_executable:
+    description: The Node to build with. Its directory comes first on E(PATH). By default the first one on E(PATH).
+    type: path
+  cache:
+    description:
+      - V(link), files of the dependency cache are hard links, read-only so that nothing can change them in place for other
+        releases. Takes no space and little time. Falls back to V(copy) for root, whom no mode keeps from writing, and when the cache
+        is on another file system.
+      - V(copy), each release has files of its own. For builds that write into C(node_modules), such as C(patch-package) run as a script.
+      - V(none), install each time. For installs whose scripts depend on more than O(cache_inputs) can name, and for
+        workspaces that link to sources outside of O(directory).
+    type: str
+    choices: [link, copy, none]
+    default: link
+  cache_inputs:
+    description:
+      - More files or directories whose content belongs to the key, relative to O(directory), because scripts read them during the
+        install, such as V(patches) or V(prisma/schema.prisma).
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds that each step may take. Then all of its processes are killed.
+    type: int
+    default: 900
+seealso:
+  - module: zerodown.pm2.release
+author:
+  - The zerodown.pm2 contributors (@zerodown)
+"""
+
+EXAMPLES = r"""
+- name: Install from the lockfile, test and build, leave only what production needs
+  zerodown.pm2.build:
+    path: /srv/shop
+    release: "{{ staged.release.id }}"
+    scripts: [lint, test, build]
+    prune: true
+
+- name: Build with commands
+  zerodown.pm2.build:
+    path: /srv/api
+    release: "{{ staged.release.id }}"
+    package_manager: none
+    steps:
+      - name: virtual environment
+        argv: [python3, -m, venv, venv]
+      - name: requirements
+        argv: [venv/bin/pip, install, --requirement, requirements.txt]
+        timeout: 300
+"""
+
+RETURN = r"""
+release:
+  description: The id of the release.
+  returned: success
+  type: str
+steps:
+  description: What was run, or would be.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {name: install, argv: [/usr/bin/npm, ci, --include=dev], seconds: 6.1}
+    - {name: script build, argv: [/usr/bin/npm, run, build], seconds: 2.4}
+dependencies:
+  description: How the dependencies got there. Null without a package manager.
+  returned: success
+  type: dict
+  sample: {package_manager: npm, version: 10.8.2, node: v20.20.2, key: 5c0d7a…, cache: hit, seconds: 0.4, files: 9876, notice: null}
+  contains:
+    cache:
+      description: V(hit), V(miss) or V(none).
+      type: str
+    notice:
+      description: Why nothing was cached, or that an entry was damaged; else null.
+      type: str
+log:
+  description: The file with the output of all steps.
+  returned: success
+  type: str
+step:
+  description: The step that failed.
+  returned: when a step failed
+  type: str
+output_tail:
+  description: The last lines that the step printed.
+  returned: when a step failed
+  type: list
+  elements: str
+"""

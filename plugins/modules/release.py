@@ -1,0 +1,336 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Stage a release of an app, make it live, give a verdict on it, remove it
+version_added: 0.1.0
+description:
+  - A release is a directory C(releases/<id>) below the app's root, made from one revision of a git repository, an archive
+    or a directory. It is staged beside the one that serves and nothing that serves is touched.
+  - A release is made whole or not at all. It is written to C(releases/.<id>.partial) and gets its name when it is complete. What a
+    crash or a full disk left behind is removed by the next staging.
+  - Staging what is staged already changes nothing and returns the release that is there. Two releases are the same when revision,
+    O(source.subdirectory), O(source.submodules), O(source.strip_components), O(shared), O(env_file), O(variant) and O(needs_build) are.
+    One whose build failed is replaced.
+  - C(current) names the live release. It is switched by rename(2), so that there is no moment without it. Processes are not touched:
+    that is the work of M(zerodown.pm2.app).
+  - Whatever happens to a release is written to C(deploys.jsonl), which is only ever appended to.
+  - Run it as the app's user. It needs no privileges.
+extends_documentation_fragment:
+  - zerodown.pm2.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Which commit would be staged is asked of the repository with C(git ls-remote). An abbreviated commit that is not in the
+        host's mirror yet is taken at its word, with a warning.
+  diff_mode:
+    support: full
+    details: Shows the names of O(env_file), never the values.
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - The app's root. Holds C(releases), C(shared), C(cache), C(current) and C(deploys.jsonl), and is created when it is missing.
+    type: path
+    required: true
+  state:
+    description:
+      - V(staged), the release is on disk, complete. Nothing that serves is touched.
+      - V(live), C(current) names the release, and old releases are removed as O(keep) says. Refused for a release that is missing, was
+        marked bad, or still needs M(zerodown.pm2.build).
+      - V(proven), the release served well. It is one to roll back to. Refused for a release that never was live.
+      - V(bad), the release must not go live again.
+      - V(absent), the release is removed. Refused for the live release, the one before it, the last proven one, and one that a
+        process runs from.
+    type: str
+    choices: [staged, live, proven, bad, absent]
+    default: staged
+  release:
+    description:
+      - The id of the release. Required unless O(state=staged) or O(rollback=true).
+      - With O(state=staged), the id to use when a release has to be made, say the same one on every host of a fleet. By default the
+        time in UTC and the first 8 characters of the revision, as in V(20260131T140509Z-1f3a9c2e). When the same release is staged
+        already under another id, that one is returned.
+      - Letters, digits, V(.), V(_) and V(-), at most 100 of them, not V(.) first.
+    type: str
+  source:
+    description: Where the release is made from. Required with O(state=staged), and only for it.
+    type: dict
+    suboptions:
+      type:
+        description:
+          - V(git), a commit of a repository. A bare mirror in C(cache) makes every fetch but the first a small one.
+          - V(archive), a tar (plain, gz, bz2, xz) or zip file. For zstd the host needs the program C(zstd).
+          - V(directory), a directory on the host, copied.
+        type: str
+        choices: [git, archive, directory]
+        required: true
+      repo:
+        description:
+          - For V(git), the repository, an address (https, ssh, C(user@host:path)) or a path on the host.
+          - A user and password in the address never reach the manifest, the output or the process list.
+        type: str
+      version:
+        description:
+          - For V(git), a branch, a tag, a commit, or a whole reference such as V(refs/heads/main).
+          - By default V(HEAD), the remote's default branch.
+        type: str
+      depth:
+        description: For V(git), fetch only so many commits of the history. By default all of it, once.
+        type: int
+      submodules:
+        description: For V(git), whether to check submodules out, recursively. They are cloned anew for each release.
+        type: bool
+      subdirectory:
+        description: For V(git), the directory of the repository that becomes the release.
+        type: str
+      key:
+        description:
+          - For V(git), the private key of a deploy key. It lies in a private temporary file while git runs.
+        type: str
+      key_file:
+        description: For V(git), the path of a private key on the host.
+        type: path
+      known_hosts:
+        description:
+          - For V(git), lines in the format of C(known_hosts). Only these host keys are trusted then.
+          - By default those the app's user and the host know.
+        type: str
+      host_key_checking:
+        description:
+          - For V(git). With V(strict), the default, the key of an unknown host is refused.
+          - With V(accept_new) it is trusted and stored at the first contact; a changed one is refused.
+        type: str
+        choices: [strict, accept_new]
+      url:
+        description: For V(archive), an http or https address.
+        type: str
+      headers:
+        description: For V(archive), headers of the request, such as a token. They are not sent on to another host.
+        type: dict
+      file:
+        description: For V(archive), the path of the archive on the host.
+        type: path
+      checksum:
+        description:
+          - For V(archive), C(<algorithm>:<hex digits>) with V(sha256), V(sha384) or V(sha512). Required with O(source.url), also
+            because it tells without a download whether the release is there.
+        type: str
+      strip_components:
+        description: For V(archive), how many leading directories to take off each name. By default V(0).
+        type: int
+      directory:
+        description: For V(directory), the directory on the host.
+        type: path
+      exclude:
+        description:
+          - For V(directory), shell patterns of names or relative paths to leave out. By default V(.git) and V(node_modules).
+        type: list
+        elements: str
+      timeout:
+        description: Seconds that one fetch, download or check-out may take. By default V(600).
+        type: int
+  shared:
+    description: What outlives a release. Lies below C(shared) and is linked into each release. Paths are relative.
+    type: dict
+    suboptions:
+      directories:
+        description:
+          - Directories. A missing one is created. What the source has at that path is copied into a newly created one, and is
+            otherwise left out of the release.
+        type: list
+        elements: str
+      files:
+        description:
+          - Files. A missing one is an error before anything changes, because only you can know its content.
+        type: list
+        elements: str
+  env_file:
+    description:
+      - Variables for the C(.env) of the release, in the syntax of dotenv, mode 0600. It belongs to the release, so a change of a
+        variable makes a new release, and a rollback brings the old values back.
+      - Without it no C(.env) is written, and one that the source has is left alone.
+    type: dict
+  variant:
+    description:
+      - Anything else that makes two releases of one revision different, such as the build steps or the version of Node.
+        It is compared, and kept as a digest only.
+    type: dict
+  needs_build:
+    description: Whether the release may go live only after M(zerodown.pm2.build).
+    type: bool
+    default: true
+  retry_bad:
+    description:
+      - Staging what was marked V(bad) is refused, so that no one deploys it again by accident. With V(true) a new release is made
+        of it.
+    type: bool
+    default: false
+  rollback:
+    description:
+      - With O(state=live), this is a way back and not a deploy. Without O(release) it goes to the last proven release before the
+        live one; one that is named must be proven. See also RV(zerodown.pm2.release_info#module:rollback_target).
+    type: bool
+    default: false
+  keep:
+    description:
+      - With O(state=live), how many releases to keep. Never removed are the live one, the one before it, the last proven one, those in
+        O(protect), and any that a process of this user runs from.
+      - Trees in the dependency cache that no kept release uses are removed with them.
+    type: int
+    default: 5
+  protect:
+    description: With O(state=live) and O(state=absent), ids of releases that must stay.
+    type: list
+    elements: str
+    default: []
+  by:
+    description: Who did this, for the manifest and the log. By default the user who ran the module.
+    type: str
+  reason:
+    description: Why, for the log. Required with O(state=bad).
+    type: str
+seealso:
+  - module: zerodown.pm2.release_info
+  - module: zerodown.pm2.build
+  - module: zerodown.pm2.app
+author:
+  - The zerodown.pm2 contributors (@zerodown)
+"""
+
+EXAMPLES = r"""
+- name: Stage the main branch
+  zerodown.pm2.release:
+    path: /srv/shop
+    source:
+      type: git
+      repo: git@git.example.com:team/shop.git
+      version: main
+      key: "{{ shop_deploy_key }}"
+      known_hosts: "{{ shop_known_hosts }}"
+    shared:
+      directories: [uploads]
+    env_file:
+      DATABASE_URL: "{{ shop_database_url }}"
+  register: staged
+
+- name: Build it
+  zerodown.pm2.build:
+    path: /srv/shop
+    release: "{{ staged.release.id }}"
+    scripts: [lint, test, build]
+    prune: true
+
+- name: Let current name it
+  zerodown.pm2.release:
+    path: /srv/shop
+    release: "{{ staged.release.id }}"
+    state: live
+
+- name: It held
+  zerodown.pm2.release:
+    path: /srv/shop
+    release: "{{ staged.release.id }}"
+    state: proven
+
+- name: Stage a built artifact
+  zerodown.pm2.release:
+    path: /srv/shop
+    source:
+      type: archive
+      url: https://artifacts.example.com/shop-2.4.0.tar.gz
+      checksum: sha256:0d5b9f0d0f4c1f7a6e9b2a64a7a1a0f4b3a8f7c2e1d0c9b8a7f6e5d4c3b2a190
+      strip_components: 1
+    needs_build: false
+
+- name: Back to the last proven release
+  zerodown.pm2.release:
+    path: /srv/shop
+    state: live
+    rollback: true
+    reason: checkout page fails
+"""
+
+RETURN = r"""
+release:
+  description: The release. Null after O(state=absent).
+  returned: success
+  type: dict
+  sample:
+    id: 20260131T140509Z-1f3a9c2e
+    path: /srv/shop/releases/20260131T140509Z-1f3a9c2e
+    revision: 1f3a9c2e7d5b4a39c8e1f0a2b3c4d5e6f7a8b9c0
+    source: {type: git, repo: git@git.example.com:team/shop.git, version: main}
+    created: '2026-01-31T14:05:09Z'
+    created_by: deploy
+    needs_build: true
+    build: null
+    ready: false
+    live: false
+    previous: false
+    proven: false
+    bad: false
+    reason: null
+  contains:
+    id:
+      description: Its id. In check mode the one it would get if it were staged now.
+      type: str
+    path:
+      description: Its directory.
+      type: str
+    revision:
+      description: The commit, or the digest of the archive or directory.
+      type: str
+    source:
+      description: Where it came from, without credentials.
+      type: dict
+    created:
+      description: When, in UTC.
+      type: str
+    created_by:
+      description: By whom.
+      type: str
+    needs_build:
+      description: Whether it may go live only after a build.
+      type: bool
+    build:
+      description: What M(zerodown.pm2.build) did, or null. RV(release.build.status) is V(running), V(failed) or V(done).
+      type: dict
+    ready:
+      description: Whether it may go live as far as building goes.
+      type: bool
+    live:
+      description: Whether C(current) names it.
+      type: bool
+    previous:
+      description: Whether it was live before the live one.
+      type: bool
+    proven:
+      description: Whether it was marked V(proven).
+      type: bool
+    bad:
+      description: Whether it was marked V(bad).
+      type: bool
+    reason:
+      description: The reason given with the verdict, or null.
+      type: str
+live:
+  description: The id of the live release afterwards, or null.
+  returned: success
+  type: str
+previous:
+  description: The id of the release that was live before the live one, or null.
+  returned: success
+  type: str
+removed:
+  description: The ids of the releases that were removed.
+  returned: success
+  type: list
+  elements: str
+"""
