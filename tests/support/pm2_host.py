@@ -59,7 +59,7 @@ def start_daemon(home: Path, package: Path, extra: dict[str, str] | None = None)
             stderr=log,
             start_new_session=True,
         )
-    rpc = Rpc(str(home / "rpc.sock"))
+    rpc = Rpc(environment.get("PM2_DAEMON_RPC_PORT", str(home / "rpc.sock")))
     wait_for(rpc.is_alive, f"no daemon in {home}: {(home / 'pm2.log').read_text()}")
     return process.pid
 
