@@ -52,7 +52,7 @@ def processes(app: Dict[str, Any], release: str) -> List[Dict[str, Any]]:
 
     :raises AnsibleFilterError: a working directory leads out of the release, or two processes share a name.
     """
-    found = [_process(app, process, release) for process in app.get("processes") or [{}]]
+    found = [_process(app, process, release) for process in app["processes"]]
     names = [process["name"] for process in found]
     for name in names:
         if names.count(name) > 1:
