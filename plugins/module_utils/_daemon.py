@@ -17,11 +17,13 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import (
     CommandError,
     DaemonNotRunning,
     Pm2Error,
+    ProtocolError,
     RpcTimeout,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked, tail
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home, user_name
+from ansible_collections.zerodown.pm2.plugins.module_utils._plugins import start_missing_plugins
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import ManagedUnit, Systemd, managing_unit
 
@@ -80,15 +82,18 @@ def make_home(home: Home) -> None:
         ) from error
 
 
-def _answers(home: Home) -> Optional[str]:
-    """The version of the daemon, ``None`` when there is none.
+def _answers(home: Home) -> bool:
+    """Whether a daemon is there and answers, be it in a way we do not understand.
 
     :raises RpcTimeout: one is there and hangs; a second one would not help.
     """
     try:
-        return Rpc(home.rpc_socket).version()
+        Rpc(home.rpc_socket).version()
     except DaemonNotRunning:
-        return None
+        return False
+    except ProtocolError:
+        return True
+    return True
 
 
 def _start_unit(unit: ManagedUnit, home: Home, timeout: float) -> None:
@@ -148,6 +153,8 @@ def _spawn(home: Home, install: Pm2Install, timeout: float) -> None:
         # PM2's command line, which knows no lock, was faster: its daemon has the socket, ours can never have apps
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        return
+    start_missing_plugins(home, install, timeout)
 
 
 def _wait(home: Home, timeout: float, process: "Optional[subprocess.Popen[bytes]]") -> bool:
@@ -159,6 +166,6 @@ def _wait(home: Home, timeout: float, process: "Optional[subprocess.Popen[bytes]
         except RpcTimeout:
             return False
         if process is not None and process.poll() is not None:
-            return _answers(home) is not None
+            return _answers(home)
         time.sleep(POLL_INTERVAL)
     return False

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Packs _boot.py and all it imports into one file that Python runs (zipapp), for the systemd unit."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import zipfile
+from typing import Dict, List
+
+PACKAGE = "ansible_collections.zerodown.pm2.plugins.module_utils"
+FILE_NAME = "boot.pyz"
+
+_IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import ([\w, ]+)".format(re.escape(PACKAGE)), re.MULTILINE)
+_MAIN = "import sys\nfrom {0}._boot import main\nsys.exit(main())\n".format(PACKAGE)
+# the smallest that a zip file can say: the same sources shall make the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def build() -> bytes:
+    """The program, the same bytes for the same sources.
+
+    The sources are read through the import system: on a host this runs from the zip file that Ansible sent.
+    """
+    files = {"__main__.py": _MAIN}
+    parts = PACKAGE.split(".")
+    for depth in range(1, len(parts) + 1):
+        files["/".join([*parts[:depth], "__init__.py"])] = ""
+    for name, source in _closure("_boot").items():
+        files["{0}/{1}.py".format("/".join(parts), name)] = source
+    stream = io.BytesIO()
+    # stored, not deflated: zlib is not in every Python, and its bytes differ between versions
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(files):
+            archive.writestr(zipfile.ZipInfo(path, _EPOCH), files[path])
+    return stream.getvalue()
+
+
+def _closure(first: str) -> Dict[str, str]:
+    """The source of this module and of every module of ours that it imports, by name."""
+    sources: Dict[str, str] = {}
+    todo = [first]
+    while todo:
+        name = todo.pop()
+        if name not in sources:
+            sources[name] = _source(name)
+            todo.extend(_imported(sources[name]))
+    return sources
+
+
+def _imported(source: str) -> List[str]:
+    names = []
+    for module, imported in _IMPORT.findall(source):
+        names.extend([module] if module else [name.strip() for name in imported.split(",")])
+    return names
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec("{0}.{1}".format(PACKAGE, name))
+    source = spec.loader.get_source(spec.name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
+    if not source:
+        raise ImportError("no source of {0}.{1}".format(PACKAGE, name))
+    return str(source)
