@@ -226,13 +226,13 @@ def expect(url: str, version: str) -> None:
     """Every worker must answer with this version; each request is a connection of its own."""
     for path in ("", "healthz"):
         print(f"$ curl {url}{path}\n  {json.dumps(get(url + path))}", flush=True)
-    answers = {get(url)["version"] for _ in range(10)}
+    answers = {get(url)["version"] for _attempt in range(10)}
     if answers != {version}:
         sys.exit(f"ERROR: version {version} should answer at {url}, not {', '.join(sorted(answers))}.")
 
 
 def processes_answering(url: str) -> set[int]:
-    return {get(url)["pid"] for _ in range(20)}
+    return {get(url)["pid"] for _attempt in range(20)}
 
 
 def say(text: str) -> None:

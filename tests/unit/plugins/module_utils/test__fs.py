@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         except Pm2Error as error:
             os._exit(7 if "cannot be written" in error.message else 8)
         os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 7
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["f"]
 
