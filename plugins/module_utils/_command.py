@@ -33,6 +33,7 @@ def run(
     timeout: float = 60.0,
     check: bool = True,
     stdin: Optional[bytes] = None,
+    output: Optional[IO[bytes]] = None,
 ) -> Completed:
     """Run a program to its end.
 
@@ -41,6 +42,7 @@ def run(
     :param env: the whole environment, see :func:`base_environment`.
     :param timeout: seconds; then the process group gets SIGKILL.
     :param check: raise when the return code is not 0.
+    :param output: a file that gets stdout and stderr as they come, instead of what is returned and of the tails.
     :raises CommandError: not found, out of time, or (with ``check``) failed; details ``cmd``, ``rc``, ``stdout_tail``,
         ``stderr_tail``.
     """
@@ -51,8 +53,8 @@ def run(
                 env=env,
                 cwd=cwd,
                 stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=output or out,
+                stderr=output or err,
                 start_new_session=True,
             )
         except OSError as error:

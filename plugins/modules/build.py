@@ -9,17 +9,19 @@ module: build
 short_description: Build a staged release
 version_added: 0.1.0
 description:
-  - Installs the dependencies of a release from its lockfile, runs scripts and commands in it, and seals it. M(zerodown.pm2.release)
-    lets it go live only then.
-  - The order is install, O(scripts), O(steps), O(prune). The first one that fails ends the build, and the release stays not built.
-  - Everything runs with a clean environment, a base (E(PATH), E(HOME), E(USER), E(LOGNAME), E(SHELL), E(LANG)) and O(env), not what the
-    ssh session had. The user's own C(.npmrc) counts.
+  - Installs the dependencies of a release from its lockfile, runs scripts and commands in it, and seals it.
+    M(zerodown.pm2.release) lets it go live only then.
+  - The order is install, O(scripts), O(steps), O(prune). The first one that fails ends the build, and the release
+    stays not built.
+  - Everything runs with a clean environment, a base (E(PATH), E(HOME), E(USER), E(LOGNAME), E(SHELL), E(LANG)) and
+    O(env), not what the ssh session had. The user's own C(.npmrc) counts.
   - All output goes to C(.zerodown/build.log) in the release, mode 0600.
-  - A release that was built already with the same arguments is left alone and nothing is run. One that was built with others is
-    refused, because a built release is never changed; see O(zerodown.pm2.release#module:variant).
-  - B(Dependency cache). An installed C(node_modules) is kept in C(cache/dependencies) under a key made of lockfile, C(package.json), package
-    manager and its version, Node's version, platform, O(install_args) and O(cache_inputs). The next release with the same key
-    installs nothing. An entry with a file that is missing, or whose size, time or mode changed, is thrown away and made anew.
+  - A release that was built already with the same arguments is left alone and nothing is run. One that was built with
+    others is refused, because a built release is never changed; see O(zerodown.pm2.release#module:variant).
+  - B(Dependency cache). An installed C(node_modules) is kept in C(cache/dependencies) under a key made of lockfile,
+    C(package.json), package manager and its version, Node's version, platform, O(install_args) and O(cache_inputs).
+    The next release with the same key installs nothing. An entry with a file that is missing, or whose size, time or
+    mode changed, is thrown away and made anew.
   - Run it as the app's user. It needs no privileges.
 extends_documentation_fragment:
   - zerodown.pm2.attributes
@@ -47,17 +49,18 @@ options:
     default: .
   package_manager:
     description:
-      - Which one installs. V(auto) tells by the lockfile, C(package-lock.json) or C(npm-shrinkwrap.json), C(pnpm-lock.yaml),
-        C(yarn.lock). When there are several, C(packageManager) in C(package.json) decides. Without a C(package.json) nothing is
-        installed.
-      - The program must be beside Node or on E(PATH). A Yarn that the repository brings along (C(yarnPath) in C(.yarnrc.yml)) is used
-        as it is. Shims of Corepack work when the version they want is there already.
+      - Which one installs. V(auto) tells by the lockfile, C(package-lock.json) or C(npm-shrinkwrap.json),
+        C(pnpm-lock.yaml), C(yarn.lock). When there are several, C(packageManager) in C(package.json) decides. Without
+        a C(package.json) nothing is installed.
+      - The program must be beside Node or on E(PATH). A Yarn that the repository brings along (C(yarnPath) in
+        C(.yarnrc.yml)) is used as it is. Shims of Corepack work when the version they want is there already.
       - npm 7 or newer; pnpm 8 or newer; Yarn 1, and Yarn 2 or newer with any C(nodeLinker).
     type: str
     choices: [auto, npm, pnpm, yarn, none]
     default: auto
   lockfile_required:
-    description: Whether a missing lockfile is refused. With V(false) versions are then resolved anew, and nothing is cached.
+    description: Whether a missing lockfile is refused. With V(false) versions are then resolved anew, and nothing is
+      cached.
     type: bool
     default: true
   install_args:
@@ -100,7 +103,8 @@ options:
     default: false
   env:
     description:
-      - Variables for everything that is run. E(NODE_ENV=production) does not keep development dependencies from being installed.
+      - Variables for everything that is run. E(NODE_ENV=production) does not keep development dependencies from being
+        installed.
     type: dict
     default: {}
   node_executable:
@@ -108,10 +112,11 @@ options:
     type: path
   cache:
     description:
-      - V(link), files of the dependency cache are hard links, read-only so that nothing can change them in place for other
-        releases. Takes no space and little time. Falls back to V(copy) for root, whom no mode keeps from writing, and when the cache
-        is on another file system.
-      - V(copy), each release has files of its own. For builds that write into C(node_modules), such as C(patch-package) run as a script.
+      - V(link), files of the dependency cache are hard links, read-only so that nothing can change them in place for
+        other releases. Takes no space and little time. Falls back to V(copy) for root, whom no mode keeps from
+        writing, and when the cache is on another file system.
+      - V(copy), each release has files of its own. For builds that write into C(node_modules), such as
+        C(patch-package) run as a script.
       - V(none), install each time. For installs whose scripts depend on more than O(cache_inputs) can name, and for
         workspaces that link to sources outside of O(directory).
     type: str
@@ -119,8 +124,8 @@ options:
     default: link
   cache_inputs:
     description:
-      - More files or directories whose content belongs to the key, relative to O(directory), because scripts read them during the
-        install, such as V(patches) or V(prisma/schema.prisma).
+      - More files or directories whose content belongs to the key, relative to O(directory), because scripts read
+        them during the install, such as V(patches) or V(prisma/schema.prisma).
     type: list
     elements: str
     default: []
@@ -172,7 +177,16 @@ dependencies:
   description: How the dependencies got there. Null without a package manager.
   returned: success
   type: dict
-  sample: {package_manager: npm, version: 10.8.2, node: v20.20.2, key: 5c0d7a…, cache: hit, seconds: 0.4, files: 9876, notice: null}
+  sample:
+    package_manager: npm
+    version: 10.8.2
+    node: v20.20.2
+    lockfile: package-lock.json
+    key: 5c0d7a0c8d6e4f21a3b4c5d6e7f80912a3b4c5d6
+    cache: hit
+    seconds: 0.4
+    files: 9876
+    notice: null
   contains:
     cache:
       description: V(hit), V(miss) or V(none).
@@ -194,3 +208,99 @@ output_tail:
   type: list
   elements: str
 """
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _build, _module
+from ansible_collections.zerodown.pm2.plugins.module_utils._environment import declared
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "directory": {"type": "str", "default": "."},
+            "package_manager": {"type": "str", "choices": ["auto", "npm", "pnpm", "yarn", "none"], "default": "auto"},
+            "lockfile_required": {"type": "bool", "default": True},
+            "install_args": {"type": "list", "elements": "str", "default": []},
+            "scripts": {"type": "list", "elements": "str", "default": []},
+            "steps": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "argv": {"type": "list", "elements": "str", "required": True},
+                    "env": {"type": "dict", "no_log": True},
+                    "directory": {"type": "str"},
+                    "timeout": {"type": "int"},
+                },
+            },
+            "prune": {"type": "bool", "default": False},
+            "env": {"type": "dict", "default": {}, "no_log": True},
+            "node_executable": {"type": "path"},
+            "cache": {"type": "str", "choices": ["link", "copy", "none"], "default": "link"},
+            "cache_inputs": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 900},
+        },
+        supports_check_mode=True,
+    )
+    _module.narrow_no_log(module, [module.params["env"], *(step["env"] or {} for step in module.params["steps"])])
+    _module.run(module, work, hidden=["env"])
+
+
+def work(module: AnsibleModule) -> Dict[str, Any]:
+    layout = Layout(module.params["path"])
+    built = _build.build(layout, module.params["release"], _spec(module.params), module.check_mode)
+    if built.notice:
+        module.warn(built.notice)
+    result = {
+        "changed": built.changed,
+        "release": module.params["release"],
+        "steps": built.steps,
+        "dependencies": built.dependencies,
+        "log": built.log,
+    }
+    if built.changed:
+        planned = [" ".join(step["argv"]) or step["name"] for step in built.steps]
+        result["diff"] = {"before": {"built": False, "steps": []}, "after": {"built": True, "steps": planned}}
+    return result
+
+
+def _spec(params: Dict[str, Any]) -> _build.Spec:
+    """:raises Pm2Error: a value that makes no sense."""
+    timeouts = [params["timeout"]] + [step["timeout"] for step in params["steps"] if step["timeout"] is not None]
+    if min(timeouts) < 1:
+        raise Pm2Error("timeout must be 1 s or more.")
+    return _build.Spec(
+        directory=params["directory"],
+        package_manager=params["package_manager"],
+        lockfile_required=params["lockfile_required"],
+        install_args=params["install_args"],
+        scripts=params["scripts"],
+        steps=[
+            _build.Command(
+                name=step["name"],
+                argv=step["argv"],
+                env=declared(step["env"] or {}, "steps"),
+                directory=step["directory"],
+                timeout=step["timeout"],
+            )
+            for step in params["steps"]
+        ],
+        prune=params["prune"],
+        env=declared(params["env"], "env"),
+        node_executable=params["node_executable"],
+        cache=params["cache"],
+        cache_inputs=params["cache_inputs"],
+        timeout=params["timeout"],
+    )
+
+
+if __name__ == "__main__":
+    main()

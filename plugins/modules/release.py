@@ -9,15 +9,15 @@ module: release
 short_description: Stage a release of an app, make it live, give a verdict on it, remove it
 version_added: 0.1.0
 description:
-  - A release is a directory C(releases/<id>) below the app's root, made from one revision of a git repository, an archive
-    or a directory. It is staged beside the one that serves and nothing that serves is touched.
-  - A release is made whole or not at all. It is written to C(releases/.<id>.partial) and gets its name when it is complete. What a
-    crash or a full disk left behind is removed by the next staging.
-  - Staging what is staged already changes nothing and returns the release that is there. Two releases are the same when revision,
-    O(source.subdirectory), O(source.submodules), O(source.strip_components), O(shared), O(env_file), O(variant) and O(needs_build) are.
-    One whose build failed is replaced.
-  - C(current) names the live release. It is switched by rename(2), so that there is no moment without it. Processes are not touched:
-    that is the work of M(zerodown.pm2.app).
+  - A release is a directory C(releases/<id>) below the app's root, made from one revision of a git repository, an
+    archive or a directory. It is staged beside the one that serves and nothing that serves is touched.
+  - A release is made whole or not at all. It is written to C(releases/.<id>.partial) and gets its name when it is
+    complete. What a crash or a full disk left behind is removed by the next staging.
+  - Staging what is staged already changes nothing and returns the release that is there. Two releases are the same
+    when revision, O(source.subdirectory), O(source.submodules), O(source.strip_components), O(shared), O(env_file),
+    O(variant) and O(needs_build) are. One whose build failed is replaced.
+  - C(current) names the live release. It is switched by rename(2), so that there is no moment without it. Processes
+    are not touched: that is the work of M(zerodown.pm2.app).
   - Whatever happens to a release is written to C(deploys.jsonl), which is only ever appended to.
   - Run it as the app's user. It needs no privileges.
 extends_documentation_fragment:
@@ -26,8 +26,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Which commit would be staged is asked of the repository with C(git ls-remote). An abbreviated commit that is not in the
-        host's mirror yet is taken at its word, with a warning.
+      - Which commit would be staged is asked of the repository with C(git ls-remote). An abbreviated commit that is
+        not in the host's mirror yet is taken at its word, with a warning.
   diff_mode:
     support: full
     details: Shows the names of O(env_file), never the values.
@@ -36,27 +36,28 @@ attributes:
 options:
   path:
     description:
-      - The app's root. Holds C(releases), C(shared), C(cache), C(current) and C(deploys.jsonl), and is created when it is missing.
+      - The app's root. Holds C(releases), C(shared), C(cache), C(current) and C(deploys.jsonl), and is created when
+        it is missing.
     type: path
     required: true
   state:
     description:
       - V(staged), the release is on disk, complete. Nothing that serves is touched.
-      - V(live), C(current) names the release, and old releases are removed as O(keep) says. Refused for a release that is missing, was
-        marked bad, or still needs M(zerodown.pm2.build).
+      - V(live), C(current) names the release, and old releases are removed as O(keep) says. Refused for a release
+        that is missing, was marked bad, or still needs M(zerodown.pm2.build).
       - V(proven), the release served well. It is one to roll back to. Refused for a release that never was live.
       - V(bad), the release must not go live again.
-      - V(absent), the release is removed. Refused for the live release, the one before it, the last proven one, and one that a
-        process runs from.
+      - V(absent), the release is removed. Refused for the live release, the one before it, the last proven one, and
+        one that a process runs from.
     type: str
     choices: [staged, live, proven, bad, absent]
     default: staged
   release:
     description:
       - The id of the release. Required unless O(state=staged) or O(rollback=true).
-      - With O(state=staged), the id to use when a release has to be made, say the same one on every host of a fleet. By default the
-        time in UTC and the first 8 characters of the revision, as in V(20260131T140509Z-1f3a9c2e). When the same release is staged
-        already under another id, that one is returned.
+      - With O(state=staged), the id to use when a release has to be made, say the same one on every host of a fleet.
+        By default the time in UTC and the first 8 characters of the revision, as in V(20260131T140509Z-1f3a9c2e).
+        When the same release is staged already under another id, that one is returned.
       - Letters, digits, V(.), V(_) and V(-), at most 100 of them, not V(.) first.
     type: str
   source:
@@ -119,8 +120,8 @@ options:
         type: path
       checksum:
         description:
-          - For V(archive), C(<algorithm>:<hex digits>) with V(sha256), V(sha384) or V(sha512). Required with O(source.url), also
-            because it tells without a download whether the release is there.
+          - For V(archive), C(<algorithm>:<hex digits>) with V(sha256), V(sha384) or V(sha512). Required with
+            O(source.url), also because it tells without a download whether the release is there.
         type: str
       strip_components:
         description: For V(archive), how many leading directories to take off each name. By default V(0).
@@ -130,7 +131,8 @@ options:
         type: path
       exclude:
         description:
-          - For V(directory), shell patterns of names or relative paths to leave out. By default V(.git) and V(node_modules).
+          - For V(directory), shell patterns of names or relative paths to leave out. By default V(.git) and
+            V(node_modules).
         type: list
         elements: str
       timeout:
@@ -142,8 +144,8 @@ options:
     suboptions:
       directories:
         description:
-          - Directories. A missing one is created. What the source has at that path is copied into a newly created one, and is
-            otherwise left out of the release.
+          - Directories. A missing one is created. What the source has at that path is copied into a newly created
+            one, and is otherwise left out of the release.
         type: list
         elements: str
       files:
@@ -153,8 +155,8 @@ options:
         elements: str
   env_file:
     description:
-      - Variables for the C(.env) of the release, in the syntax of dotenv, mode 0600. It belongs to the release, so a change of a
-        variable makes a new release, and a rollback brings the old values back.
+      - Variables for the C(.env) of the release, in the syntax of dotenv, mode 0600. It belongs to the release, so a
+        change of a variable makes a new release, and a rollback brings the old values back.
       - Without it no C(.env) is written, and one that the source has is left alone.
     type: dict
   variant:
@@ -168,20 +170,21 @@ options:
     default: true
   retry_bad:
     description:
-      - Staging what was marked V(bad) is refused, so that no one deploys it again by accident. With V(true) a new release is made
-        of it.
+      - Staging what was marked V(bad) is refused, so that no one deploys it again by accident. With V(true) a new
+        release is made of it.
     type: bool
     default: false
   rollback:
     description:
-      - With O(state=live), this is a way back and not a deploy. Without O(release) it goes to the last proven release before the
-        live one; one that is named must be proven. See also RV(zerodown.pm2.release_info#module:rollback_target).
+      - With O(state=live), this is a way back and not a deploy. Without O(release) it goes to the last proven release
+        before the live one; one that is named must be proven. See also
+        RV(zerodown.pm2.release_info#module:rollback_target).
     type: bool
     default: false
   keep:
     description:
-      - With O(state=live), how many releases to keep. Never removed are the live one, the one before it, the last proven one, those in
-        O(protect), and any that a process of this user runs from.
+      - With O(state=live), how many releases to keep. Never removed are the live one, the one before it, the last
+        proven one, those in O(protect), and any that a process of this user runs from.
       - Trees in the dependency cache that no kept release uses are removed with them.
     type: int
     default: 5
@@ -300,7 +303,8 @@ release:
       description: Whether it may go live only after a build.
       type: bool
     build:
-      description: What M(zerodown.pm2.build) did, or null. RV(release.build.status) is V(running), V(failed) or V(done).
+      description: What M(zerodown.pm2.build) did, or null. RV(release.build.status) is V(running), V(failed) or
+        V(done).
       type: dict
     ready:
       description: Whether it may go live as far as building goes.
@@ -334,3 +338,210 @@ removed:
   type: list
   elements: str
 """
+
+import os
+from typing import Any, Dict, List
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _activate, _deploy_log, _module, _stage
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, Overview
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_archive import ArchiveSource
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_directory import DirectorySource
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_git import GitSource, split_credentials
+
+HIDDEN = ["env_file", "key", "headers", "variant"]
+
+SOURCE_OPTIONS = {
+    "git": [
+        "repo", "version", "depth", "submodules", "subdirectory", "key", "key_file", "known_hosts", "host_key_checking",
+    ],
+    "archive": ["url", "headers", "file", "checksum", "strip_components"],
+    "directory": ["directory", "exclude"],
+}  # fmt: skip
+
+# the options that say nothing in other states
+STATE_OPTIONS = {
+    "source": ["staged"],
+    "shared": ["staged"],
+    "env_file": ["staged"],
+    "variant": ["staged"],
+    "reason": ["live", "proven", "bad", "absent"],
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["staged", "live", "proven", "bad", "absent"], "default": "staged"},
+            "release": {"type": "str"},
+            "source": {
+                "type": "dict",
+                "options": {
+                    "type": {"type": "str", "choices": ["git", "archive", "directory"], "required": True},
+                    "repo": {"type": "str"},
+                    "version": {"type": "str"},
+                    "depth": {"type": "int"},
+                    "submodules": {"type": "bool"},
+                    "subdirectory": {"type": "str"},
+                    "key": {"type": "str", "no_log": True},
+                    "key_file": {"type": "path", "no_log": False},
+                    "known_hosts": {"type": "str"},
+                    "host_key_checking": {"type": "str", "choices": ["strict", "accept_new"]},
+                    "url": {"type": "str"},
+                    "headers": {"type": "dict", "no_log": True},
+                    "file": {"type": "path"},
+                    "checksum": {"type": "str"},
+                    "strip_components": {"type": "int"},
+                    "directory": {"type": "path"},
+                    "exclude": {"type": "list", "elements": "str"},
+                    "timeout": {"type": "int"},
+                },
+                "required_if": [["type", "git", ["repo"]], ["type", "directory", ["directory"]]],
+                "mutually_exclusive": [["key", "key_file"]],
+            },
+            "shared": {
+                "type": "dict",
+                "options": {
+                    "directories": {"type": "list", "elements": "str"},
+                    "files": {"type": "list", "elements": "str"},
+                },
+            },
+            "env_file": {"type": "dict", "no_log": True},
+            "variant": {"type": "dict", "no_log": True},
+            "needs_build": {"type": "bool", "default": True},
+            "retry_bad": {"type": "bool", "default": False},
+            "rollback": {"type": "bool", "default": False},
+            "keep": {"type": "int", "default": 5},
+            "protect": {"type": "list", "elements": "str", "default": []},
+            "by": {"type": "str"},
+            "reason": {"type": "str"},
+        },
+        required_if=[
+            ["state", "staged", ["source"]],
+            ["state", "proven", ["release"]],
+            ["state", "bad", ["release", "reason"]],
+            ["state", "absent", ["release"]],
+        ],
+        supports_check_mode=True,
+    )
+    _module.narrow_no_log(module, [module.params["env_file"] or {}, *_secrets(module.params["source"] or {})])
+    _module.run(module, work, hidden=HIDDEN)
+
+
+def work(module: AnsibleModule) -> Dict[str, Any]:
+    params = module.params
+    state = params["state"]
+    for option, states in STATE_OPTIONS.items():
+        if params[option] is not None and state not in states:
+            raise Pm2Error("{0} has no meaning with state={1}; leave it out.".format(option, state))
+    layout = Layout(params["path"].rstrip("/") or "/")
+    by = params["by"] or _deploy_log.who()
+    if state == "staged":
+        return _staged(module, layout, by)
+    if state == "live":
+        fate = _activate.go_live(
+            layout, params["release"], params["rollback"], params["keep"], params["protect"], by, params["reason"],
+            module.check_mode,
+        )  # fmt: skip
+    elif state == "absent":
+        fate = _activate.remove(layout, params["release"], params["protect"], by, params["reason"], module.check_mode)
+    else:
+        fate = _activate.judge(layout, params["release"], state, by, params["reason"], module.check_mode)
+    for notice in fate.notices:
+        module.warn(notice)
+    release = fate.after.find(fate.release)
+    return {
+        "changed": fate.changed,
+        "release": release and fate.after.describe(release),
+        "live": fate.after.live,
+        "previous": fate.after.previous,
+        "removed": fate.removed,
+        "diff": {"before": _summary(fate.before, fate.release), "after": _summary(fate.after, fate.release)},
+    }
+
+
+def _summary(overview: Overview, release_id: str) -> Dict[str, Any]:
+    verdict = "proven" if release_id in overview.history.proven else None
+    return {
+        "live": overview.live,
+        "releases": [release.id for release in overview.releases],
+        "verdict on {0}".format(release_id): "bad" if release_id in overview.history.bad else verdict,
+    }
+
+
+def _staged(module: AnsibleModule, layout: Layout, by: str) -> Dict[str, Any]:
+    params = module.params
+    shared = params["shared"] or {}
+    wanted = _stage.Wanted(
+        source=_source(params["source"], layout),
+        directories=shared.get("directories") or [],
+        files=shared.get("files") or [],
+        env=params["env_file"],
+        variant=params["variant"] or {},
+        needs_build=params["needs_build"],
+        retry_bad=params["retry_bad"],
+        release=params["release"],
+        by=by,
+    )
+    before = _stage.read(layout)
+    names = _stage.env_names(layout, before.live)
+    staged = _stage.stage(layout, wanted, module.check_mode)
+    for notice in staged.notices:
+        module.warn(notice)
+    after = _stage.read(layout)
+    result = {
+        "changed": staged.changed,
+        "release": after.describe(staged.release),
+        "live": after.live,
+        "previous": after.previous,
+        "removed": staged.replaced,
+    }
+    if staged.changed:
+        live = before.find(before.live) if before.live else None
+        result["diff"] = {
+            "before_header": "live release",
+            "after_header": "staged release",
+            "before": {"id": live.id, "revision": live.revision, "env_file": names} if live else {},
+            "after": {
+                "id": staged.release.id,
+                "revision": staged.release.revision,
+                "env_file": sorted(params["env_file"] or {}),
+            },
+        }
+    return result
+
+
+def _source(options: Dict[str, Any], layout: Layout) -> _stage.Source:
+    """:raises Pm2Error: an option of another type of source is set, or one is not valid."""
+    kind = options["type"]
+    for name, value in options.items():
+        if value is not None and name not in ["type", "timeout"] + SOURCE_OPTIONS[kind]:
+            raise Pm2Error("source.{0} has no meaning with source.type={1}; leave it out.".format(name, kind))
+    given = {name: options[name] for name in SOURCE_OPTIONS[kind] if options[name] is not None}
+    if options["timeout"] is not None:
+        if options["timeout"] < 1:
+            raise Pm2Error("source.timeout must be 1 s or more.")
+        given["timeout"] = float(options["timeout"])
+    if kind == "git":
+        given["accept_new_host"] = given.pop("host_key_checking", "strict") == "accept_new"
+        return GitSource(mirror=os.path.join(layout.cache, "repository.git"), **given)
+    if kind == "archive":
+        return ArchiveSource(download=os.path.join(layout.cache, "download.partial"), **given)
+    given.pop("timeout", None)
+    return DirectorySource(root=layout.root, **{"exclude": [".git", "node_modules"], **given})
+
+
+def _secrets(source: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """What must be blanked out wherever it turns up: the key, the headers, a password in the address."""
+    repo = source.get("repo") or ""
+    return [
+        {"key": source.get("key") or "", "repo": repo, "password": split_credentials(repo)[2] or ""},
+        {"token " + name: value for name, value in (source.get("headers") or {}).items()},
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -9,8 +9,8 @@ module: release_info
 short_description: The releases of an app, which is live, proven, bad, and the deploy log
 version_added: 0.1.0
 description:
-  - Reads what M(zerodown.pm2.release) and M(zerodown.pm2.build) keep below the app's root. Changes nothing, and works on a host that
-    has nothing yet.
+  - Reads what M(zerodown.pm2.release) and M(zerodown.pm2.build) keep below the app's root. Changes nothing, and works
+    on a host that has nothing yet.
 extends_documentation_fragment:
   - zerodown.pm2.attributes.info
 options:
@@ -20,8 +20,8 @@ options:
     required: true
   rollback_to:
     description:
-      - The id of the release that someone wants to go back to. It comes back as RV(rollback_target), or the module fails and lists
-        those that can be: proven, not bad, not live, and still on disk.
+      - The id of the release that someone wants to go back to. It comes back as RV(rollback_target), or the module
+        fails and lists those that can be: proven, not bad, not live, and still on disk.
       - By default RV(rollback_target) is the last proven release before the live one.
     type: str
   events:
@@ -115,3 +115,43 @@ log:
       description: Why, or null.
       type: str
 """
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _module, _stage
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "rollback_to": {"type": "str"},
+            "events": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    _module.run(module, work)
+
+
+def work(module: AnsibleModule) -> Dict[str, Any]:
+    if module.params["events"] < 0:
+        raise Pm2Error("events must be 0 or more.")
+    now = _stage.read(Layout(module.params["path"]))
+    return {
+        "changed": False,
+        "exists": bool(now.releases or now.events),
+        "live": now.live,
+        "previous": now.previous,
+        "rollback_target": now.rollback_target(module.params["rollback_to"]),
+        "rollback_targets": now.rollback_targets,
+        "releases": [now.describe(release) for release in now.releases],
+        "log": now.events[len(now.events) - module.params["events"] :] if module.params["events"] else [],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Installed dependency trees, kept under a key and given to the next release by hard links.
+
+A linked file has one content for all releases, the live one among them. So no linked file may be changed in place:
+they are read-only, and what tools are known to rewrite (``node_modules/.*``, but not pnpm's store ``.pnpm``) is
+copied. Root ignores modes, so for root everything is copied.
+
+An entry is ``<key>/entry.json`` and ``<key>/tree``. It lists each file with size, time and mode, and one that
+differs, as after a crash or a careless script, makes the entry worthless.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import stat
+from typing import Any, Iterator, List, Optional, Tuple
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _tree
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atomic
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Release
+
+FORMAT = 1
+# what link(2) says when there can be no link here: another file system, too many links, not allowed (link(2), ERRORS)
+_NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
+
+
+class Damaged(Exception):
+    """An entry is not what it was when it was stored; says how."""
+
+
+def trees(directory: str) -> List[str]:
+    """The ``node_modules`` below ``directory`` that lie in no other, relative to it: one, or more with workspaces."""
+    found: List[str] = []
+    for parent, names, _files in os.walk(directory):
+        if "node_modules" in names:
+            path = os.path.join(parent, "node_modules")
+            if not os.path.islink(path):
+                found.append(os.path.relpath(path, directory))
+        names[:] = [name for name in names if name not in ("node_modules", ".git")]
+    return sorted(found)
+
+
+def exists(cache: str, key: str) -> bool:
+    return os.path.isfile(os.path.join(cache, key, "entry.json"))
+
+
+def restore(cache: str, key: str, directory: str, link: bool) -> int:
+    """Give the release the trees of an entry.
+
+    :param directory: the package's directory in the release.
+    :param link: hard links where that is safe and possible, else copies.
+    :returns: how many files there are.
+    :raises Damaged: the entry is not what was stored; what was put into the release is gone again, and so is the entry.
+    """
+    entry = os.path.join(cache, key)
+    link = link and os.geteuid() != 0
+    roots: List[str] = []
+    try:
+        with open(os.path.join(entry, "entry.json"), encoding="utf-8") as stream:
+            content = json.load(stream)
+        if content["format"] != FORMAT:
+            raise Damaged("it has another format")
+        roots = content["trees"]
+        for root in roots:
+            _tree.remove(os.path.join(directory, root))
+            os.makedirs(os.path.dirname(os.path.join(directory, root)), exist_ok=True)
+        for path, mode, size, mtime, target in content["files"]:
+            _restore_one(entry, directory, path, (mode, size, mtime), target, link, content["origin"])
+    except (Damaged, OSError, ValueError, KeyError, TypeError) as error:
+        for root in roots:
+            _tree.remove(os.path.join(directory, root))
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Pm2Error(
+                "The dependencies could not be put into {0}: {1}; free some space.".format(directory, error.strerror)
+            ) from error
+        _tree.remove(entry)
+        raise Damaged(str(error)) from error
+    return len(content["files"])
+
+
+def _restore_one(
+    entry: str, directory: str, path: str, stored: Tuple[int, int, int], target: Optional[str], link: bool, origin: str
+) -> None:
+    here = os.path.join(directory, path)
+    if target is not None:
+        os.symlink(target, here)
+        return
+    if stat.S_ISDIR(stored[0]):
+        os.mkdir(here)
+        return
+    source = os.path.join(entry, "tree", path)
+    found = os.lstat(source)
+    if (found.st_mode, found.st_size, found.st_mtime_ns) != stored:
+        raise Damaged("{0} changed since it was stored; releases that share it may be damaged too".format(path))
+    if link and not _rewritten(path):
+        try:
+            os.link(source, here)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+        else:
+            return
+    shutil.copyfile(source, here)
+    os.utime(here, ns=(found.st_atime_ns, found.st_mtime_ns))
+    os.chmod(here, stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
+    if _rewritten(path):
+        _relocate(here, origin, directory)
+
+
+def _rewritten(path: str) -> bool:
+    """Whether tools rewrite it: the bookkeeping of package managers, caches, generated clients, ``.bin``."""
+    parts = path.split("/")
+    return any(
+        parent == "node_modules" and name.startswith(".") and name != ".pnpm" for parent, name in zip(parts, parts[1:])
+    )
+
+
+def _relocate(path: str, origin: str, directory: str) -> None:
+    """Such files name the directory they were made in; some (pnpm's ``.bin``) would make it run code from there."""
+    with open(path, "rb") as stream:
+        content = stream.read()
+    old = os.fsencode(origin)
+    if old in content and b"\0" not in content:
+        with open(path, "wb") as stream:
+            stream.write(content.replace(old, os.fsencode(directory)))
+
+
+def store(cache: str, key: str, directory: str, link: bool) -> Tuple[int, Optional[str]]:
+    """Keep the trees that an install made.
+
+    :returns: how many files there are, and why they were not kept, or None.
+    """
+    roots = trees(directory)
+    if not roots:
+        return 0, "the install made no node_modules"
+    partial = os.path.join(cache, ".{0}.{1}.partial".format(key, os.getpid()))
+    files: List[List[Any]] = []
+    try:
+        os.makedirs(os.path.join(partial, "tree"), mode=0o700)
+        for path, entry in _below(directory, roots):
+            kept = os.path.join(partial, "tree", path)
+            files.append([path] + _store_one(entry, kept, path, directory, link and os.geteuid() != 0))
+        content = {"format": FORMAT, "origin": directory, "trees": roots, "files": files}
+        # the list may not outlive the files
+        _tree.flush(partial)
+        write_atomic(os.path.join(partial, "entry.json"), json.dumps(content).encode("utf-8"), 0o600)
+        os.rename(partial, os.path.join(cache, key))
+    except (OSError, Pm2Error, Damaged) as error:
+        _tree.remove(partial)
+        return len(files), "the tree could not be kept: {0}".format(error)
+    return len(files), None
+
+
+def _below(directory: str, roots: List[str]) -> Iterator[Tuple[str, os.stat_result]]:
+    for root in roots:
+        base = os.path.join(directory, root)
+        yield root, os.lstat(base)
+        for entry in _tree.walk(base, []):
+            yield os.path.relpath(entry.path, directory), entry.stat(follow_symlinks=False)
+
+
+def _store_one(found: os.stat_result, kept: str, path: str, directory: str, link: bool) -> List[Any]:
+    here = os.path.join(directory, path)
+    if stat.S_ISLNK(found.st_mode):
+        target = os.readlink(here)
+        reached = os.path.normpath(os.path.join(os.path.dirname(here), target))
+        if os.path.isabs(target) or not reached.startswith(directory + "/"):
+            raise Damaged("{0} is a link to {1}, which is not part of the directory".format(path, target))
+        return [found.st_mode, 0, 0, target]
+    if stat.S_ISDIR(found.st_mode):
+        os.makedirs(kept)
+        return [found.st_mode, 0, 0, None]
+    # what has another name already is shared with someone else, such as pnpm's store
+    if link and found.st_nlink == 1 and not _rewritten(path):
+        os.chmod(here, stat.S_IMODE(found.st_mode) & ~0o222)
+        try:
+            os.link(here, kept)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            shutil.copy2(here, kept)
+    else:
+        shutil.copy2(here, kept)
+        os.chmod(kept, stat.S_IMODE(found.st_mode) & ~0o222)
+    stored = os.lstat(kept)
+    return [stored.st_mode, stored.st_size, stored.st_mtime_ns, None]
+
+
+def unused_entries(cache: str, releases: List[Release]) -> List[str]:
+    """The paths of entries that none of these releases was built with, and of what a killed run left."""
+    keys = {((release.build or {}).get("dependencies") or {}).get("key") for release in releases}
+    try:
+        names = os.listdir(cache)
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        pid = name.split(".")[-2] if name.endswith(".partial") else None
+        if (pid is None and name not in keys) or (pid is not None and not os.path.exists("/proc/" + pid)):
+            found.append(os.path.join(cache, name))
+    return sorted(found)
