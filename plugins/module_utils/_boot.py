@@ -18,6 +18,7 @@ from typing import List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _dump
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
+from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import make_home
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import find_pm2
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -69,6 +70,7 @@ def take_over(home: Home, arguments: argparse.Namespace) -> int:
 
     Its list is saved first, so that the unit's daemon brings the same apps back.
     """
+    make_home(home)
     rpc = Rpc(home.rpc_socket)
     if not rpc.is_alive():
         return OK

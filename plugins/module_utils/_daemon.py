@@ -56,9 +56,12 @@ def ensure_running(home: Home, install: Pm2Install, timeout: float) -> bool:
     return True
 
 
-def daemon_environment(home: Home, node: str) -> Dict[str, str]:
-    """What the daemon gets, and with it every cluster worker, which inherits it (PM2 lib/God/ClusterMode.js)."""
-    return {**base_environment([os.path.dirname(node)]), "PM2_HOME": home.path}
+def daemon_environment(home: Home, node: str, user: Optional[str] = None) -> Dict[str, str]:
+    """What the daemon gets, and with it every cluster worker, which inherits it (PM2 lib/God/ClusterMode.js).
+
+    :param user: whose daemon; ``None`` for the one who runs the module.
+    """
+    return {**base_environment([os.path.dirname(node)], user), "PM2_HOME": home.path}
 
 
 def make_home(home: Home) -> None:
