@@ -71,7 +71,7 @@ class ArchiveSource:
             algorithm, _colon, digits = self.checksum.partition(":")
             if not re.match(r"[0-9a-fA-F]{%d}\Z" % _LENGTHS.get(algorithm, 1), digits) or algorithm not in _LENGTHS:
                 raise Pm2Error(
-                    "source.checksum must be sha256:, sha384: or sha512: with all hexadecimal digits, not {0!r}.".format(
+                    "source.checksum must be sha256:, sha384: or sha512: and hexadecimal digits, not {0!r}.".format(
                         self.checksum
                     )
                 )

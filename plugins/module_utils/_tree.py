@@ -63,7 +63,7 @@ def copy(source: str, target: str, exclude: List[str]) -> None:
 
 
 def safe_mode(mode: int) -> int:
-    """Of a file from elsewhere: its owner may always read and write it, no one else may write it, and no set-id bits."""
+    """Of a file from elsewhere: its owner may read and write it, no one else may write it, and no set-id bits."""
     return stat.S_IMODE(mode) & 0o755 | 0o600
 
 

@@ -22,6 +22,8 @@ description:
     C(package.json), package manager and its version, Node's version, platform, O(install_args) and O(cache_inputs).
     The next release with the same key installs nothing. An entry with a file that is missing, or whose size, time or
     mode changed, is thrown away and made anew.
+    The package's own install scripts (C(postinstall), C(prepare) and so on) are run then as well, because they may
+    write anywhere in the release.
   - Run it as the app's user. It needs no privileges.
 extends_documentation_fragment:
   - zerodown.pm2.attributes

@@ -17,7 +17,7 @@ description:
     when revision, O(source.subdirectory), O(source.submodules), O(source.strip_components), O(shared), O(env_file),
     O(variant) and O(needs_build) are. One whose build failed is replaced.
   - C(current) names the live release. It is switched by rename(2), so that there is no moment without it. Processes
-    are not touched: that is the work of M(zerodown.pm2.app).
+    are not touched, that is the work of M(zerodown.pm2.app).
   - Whatever happens to a release is written to C(deploys.jsonl), which is only ever appended to.
   - Run it as the app's user. It needs no privileges.
 extends_documentation_fragment:
@@ -32,7 +32,8 @@ attributes:
     support: full
     details: Shows the names of O(env_file), never the values.
   idempotent:
-    support: full
+    support: partial
+    details: With O(rollback=true) and no O(release) each run goes one release further back.
 options:
   path:
     description:

@@ -20,8 +20,8 @@ options:
     required: true
   rollback_to:
     description:
-      - The id of the release that someone wants to go back to. It comes back as RV(rollback_target), or the module
-        fails and lists those that can be: proven, not bad, not live, and still on disk.
+      - The id of the release that someone wants to go back to. It comes back as RV(rollback_target). The module
+        fails, and lists those that can be gone back to, unless it is proven, not bad, not live, and still on disk.
       - By default RV(rollback_target) is the last proven release before the live one.
     type: str
   events:
