@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """``ansible-test sanity`` without Docker, on a copy: it refuses links, and finds nothing to test below a directory
-that git ignores (it then ends with success)."""
+that git ignores (it then ends with success). Run in tests/ as ``python -m dev.sanity``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ansible_test._internal.python_requirements as requirements
-
-sys.path.insert(0, str(Path(__file__).parent))
-import pythons
+import ansible
+from dev import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".dev" / "ansible-test"
@@ -26,6 +24,8 @@ COPY = WORK / "ansible_collections" / "zerodown" / "pm2"
 # kept: ansible-test has its caches there
 HOME = WORK / "home"
 
+# where ansible-test names the version of pip that it wants
+REQUIREMENTS = Path(ansible.__file__).parents[1] / "ansible_test" / "_internal" / "python_requirements.py"
 # stands in for the script that ansible-test would fetch: same pip, from the package index that pip is set up for
 # (ensurepip in a process of its own, because it turns pip's settings off in its own)
 GET_PIP = """import subprocess, sys
@@ -49,7 +49,7 @@ def make_copy() -> None:
 
 def make_home() -> None:
     """ansible-test passes HOME on and no PIP_* variable: what pip is set up with goes into a file there."""
-    version = re.search(r"pip='([\d.]+)'", Path(requirements.__file__).read_text())
+    version = re.search(r"pip='([\d.]+)'", REQUIREMENTS.read_text())
     assert version, "ansible-test does not name its version of pip any more where it used to"
     cache = HOME / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ TEST = [
     Suite("daemon", f"{PYTEST} tests/daemon"),
     Suite("apps", f"{PYTEST} tests/apps"),
     Suite("releases", f"{PYTEST} tests/releases"),
-    Suite("sanity", "python tests/dev/sanity.py"),
+    Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py"),
     Suite("package", f"{PYTEST} tests/package"),
     Suite("demo", "tests/dev/demo_test.sh"),
