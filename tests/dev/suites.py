@@ -53,7 +53,10 @@ class Result:
 PYTEST = "python -m pytest -q"
 
 CHECK = [
-    Suite("mypy", "mypy -p ansible_collections.zerodown.pm2.plugins -p support -p dev -p unit -p daemon"),
+    Suite(
+        "mypy",
+        "mypy -p ansible_collections.zerodown.pm2.plugins -p support -p dev -p unit -p daemon -p apps -p package",
+    ),
     Suite("unit", f"{PYTEST} -n 2 tests/unit"),
     Suite("ansible-lint", "ansible-lint --offline --profile production --strict"),
     Suite("docs", "antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=all ."),
