@@ -3,16 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """What no file of the repository may name: the host of a package registry (mirrors are settings, lock files are
-written without addresses), and a path of the machine it was written on."""
+written without addresses), and a path of the machine it was written on. Run in tests/ as ``python -m dev.hygiene``."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.checkout import ROOT, files
 
 REGISTRY = re.compile(r"\bregistry\.(npmjs|yarnpkg)\.(org|com)\b|\bpypi\.(python\.)?org\b|\bpythonhosted\.org\b")
 # a checkout directly below one of these has a path that says nothing about its machine
@@ -25,20 +24,17 @@ def machine_paths() -> re.Pattern[str]:
 
 
 def main() -> int:
-    listed = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
     rules = {"the host of a package registry": REGISTRY, "a path of this machine": machine_paths()}
     failed = 0
-    files = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-    for file in files:
-        for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), 1):
+    names = files()
+    for name in names:
+        for number, line in enumerate((ROOT / name).read_text("utf-8", "replace").splitlines(), 1):
             for what, rule in rules.items():
                 found = rule.search(line)
                 if found:
                     failed += 1
-                    print(f"{file.relative_to(ROOT)}:{number}: {what}: {found.group()}")
-    print(f"{len(files)} files")
+                    print(f"{name}:{number}: {what}: {found.group()}")
+    print(f"{len(names)} files")
     return 1 if failed else 0
 
 

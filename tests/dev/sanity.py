@@ -17,8 +17,8 @@ from pathlib import Path
 
 import ansible
 from dev import pythons
+from support.checkout import ROOT, copy_to
 
-ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".dev" / "ansible-test"
 COPY = WORK / "ansible_collections" / "zerodown" / "pm2"
 # kept: ansible-test has its caches there
@@ -37,13 +37,7 @@ for arguments in (["ensurepip"], ["pip", "install", "-qq", "pip=={version}"]):
 def make_copy() -> None:
     """With a git repository of its own, so that the .gitignore of ours does not hide it."""
     shutil.rmtree(WORK / "ansible_collections", ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, COPY / name)
+    copy_to(COPY)
     subprocess.run(["git", "init", "--quiet"], cwd=COPY, check=True)
 
 

@@ -55,7 +55,7 @@ PYTEST = "python -m pytest -q"
 CHECK = [
     Suite(
         "mypy",
-        "mypy -p ansible_collections.zerodown.pm2.plugins -p support -p dev -p unit -p daemon -p apps -p package",
+        "mypy -p ansible_collections.zerodown.pm2.plugins -p support -p dev -p unit -p daemon -p apps -p package -p demo",
     ),
     Suite("unit", f"{PYTEST} -n 2 tests/unit"),
     Suite("ansible-lint", "ansible-lint --offline --profile production --strict"),
@@ -65,7 +65,7 @@ CHECK = [
     Suite("ruff", "ruff check ."),
     Suite("format", "ruff format --check ."),
     Suite("shellcheck", "tests/dev/shellcheck.sh"),
-    Suite("hygiene", "python tests/dev/hygiene.py"),
+    Suite("hygiene", "env --chdir=tests python -m dev.hygiene"),
 ]
 
 # the long ones first, so that the two lanes end together
@@ -77,7 +77,7 @@ TEST = [
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py"),
     Suite("package", f"{PYTEST} tests/package"),
-    Suite("demo", "tests/dev/demo_test.sh"),
+    Suite("demo", f"{PYTEST} tests/demo"),
     *CHECK,
 ]
 

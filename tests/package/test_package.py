@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -17,7 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.playbook import ROOT, Controller
+from support.checkout import ROOT, copy_to
+from support.playbook import Controller
 from support.pm2_host import pm2_package, private_home
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
@@ -28,13 +28,7 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy of what git knows: what lies about in a checkout must not decide what is tested."""
     place = tmp_path_factory.mktemp("build")
     copy = place / "pm2"
-    listed = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True, text=True
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    copy_to(copy)
     subprocess.run(["ansible-galaxy", "collection", "build", "--output-path", str(place)], cwd=copy, check=True)
     (built,) = place.glob("zerodown-pm2-*.tar.gz")
     return built
