@@ -1,0 +1,241 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carries a plan out, one process after another, and makes sure that what it wanted is so."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Dict, List, Tuple
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, STOPPED, App
+from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._drift import changed_fields, differences, field_value
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
+    CREATE,
+    DELETE,
+    REGISTER,
+    RELOAD_PROCESS,
+    REPLACE,
+    STOP,
+    TURN_WATCH,
+    UPDATE,
+    Action,
+    AppPlan,
+    of_app,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import STOPPED as STATUS_STOPPED
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import (
+    LISTEN_TIMEOUT,
+    Call,
+    Failure,
+    Target,
+    Watch,
+)
+
+# PM2's own, when the app says nothing (PM2 constants.js KILL_TIMEOUT)
+KILL_TIMEOUT = 1600
+# what a call may take beside the times that the app itself sets
+GRACE = 10.0
+LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path", "pm_pid_path")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    steady_time: float
+    start_timeout: float
+
+
+def log_directories(app: App) -> List[str]:
+    """Where the files of an app go."""
+    paths = [app.definition.get(name) for name in LOG_FIELDS]
+    return sorted({os.path.dirname(path) for path in paths if path and path != os.devnull})
+
+
+def apply(daemon: Client, plans: List[AppPlan], limits: Limits) -> List[Failure]:
+    """Do it; what does not hold afterwards. Stops at the first app whose processes do not hold one after another.
+
+    :raises Pm2Error: PM2 refused a step, or took a field over wrongly.
+    """
+    watch = Watch(daemon, limits.steady_time)
+    for plan in plans:
+        watch.restarts.update({int(process.pm_id): process.restarts for process in plan.processes})
+    for plan in plans:
+        failures = _Applier(daemon, plan, limits, watch).run()
+        if failures:
+            return failures
+    return _confirm(daemon, plans, watch, limits)
+
+
+def _confirm(daemon: Client, plans: List[AppPlan], watch: Watch, limits: Limits) -> List[Failure]:
+    running = [plan for plan in plans if plan.starts or plan.suspicious]
+    targets = [
+        Target(plan.app.name, plan.app.instances if plan.app.definition else len(plan.processes)) for plan in running
+    ]
+    failures = watch.until_steady(targets, limits.start_timeout) if targets else []
+    processes = daemon.processes()
+    for plan in plans:
+        if plan.actions:
+            failures += _wrong(plan.app, of_app(processes, plan.app.name), {failure.app for failure in failures})
+    return failures
+
+
+def _wrong(app: App, processes: List[Process], failed: "set[str]") -> List[Failure]:
+    """What PM2 did not do although it said so."""
+    if app.state == ABSENT:
+        return [Failure(app.name, "is still there", process) for process in processes]
+    found = []
+    if app.state == STOPPED:
+        found += [
+            Failure(app.name, "is not stopped", process) for process in processes if process.status != STATUS_STOPPED
+        ]
+    if app.definition and app.name not in failed:
+        for process in processes:
+            names = ", ".join(difference.option for difference in differences(app, process))
+            if names:
+                found.append(Failure(app.name, "was not given {0} by PM2".format(names), process))
+    return found
+
+
+class _Applier:
+    """One app."""
+
+    def __init__(self, daemon: Client, plan: AppPlan, limits: Limits, watch: Watch) -> None:
+        self.daemon = daemon
+        self.plan = plan
+        self.app = plan.app
+        self.limits = limits
+        self.watch = watch
+        self.by_id = {int(process.pm_id): process for process in plan.processes}
+
+    def run(self) -> List[Failure]:
+        actions = self.plan.actions
+        if self.plan.starts:
+            self._make_directories()
+        for position, action in enumerate(actions):
+            started = self._do(action)
+            if started and any(later.starts for later in actions[position + 1 :]):
+                # the others serve meanwhile; should this one fail, they go on
+                failures = self.watch.until_steady(
+                    [Target.one(self.app.name, pm_id) for pm_id in started], self.limits.start_timeout
+                )
+                if failures:
+                    return failures
+        return []
+
+    def _do(self, action: Action) -> List[int]:
+        """The pm_ids of what was started."""
+        if action.kind == CREATE:
+            return self._create(action.count)
+        if action.kind == REGISTER:
+            self._register(action.number)
+            return []
+        assert action.pm_id is not None
+        process = self.by_id[action.pm_id]
+        if action.kind == STOP:
+            self.daemon.stop(action.pm_id, self._stop_timeout(process))
+        elif action.kind in (DELETE, REPLACE):
+            self._delete(action.pm_id, process)
+            if action.kind == REPLACE:
+                return self._create(1)
+        elif action.kind == TURN_WATCH:
+            self._turn_watch(action.pm_id)
+        else:
+            self._restart(action, action.pm_id, process)
+            return [action.pm_id]
+        return []
+
+    def _delete(self, pm_id: int, process: Process) -> None:
+        self.daemon.delete(pm_id, self._stop_timeout(process))
+        # PM2 gives the number again when its list was empty
+        del self.by_id[pm_id]
+        self.watch.restarts.pop(pm_id, None)
+
+    def _restart(self, action: Action, pm_id: int, process: Process) -> None:
+        drift = self.plan.drift.get(pm_id, []) if action.kind == UPDATE else []
+        changes = changed_fields(self.app, process, drift) if drift else {}
+        running = process.is_running() and not self._is_stopped_by(pm_id)
+        if not running:
+            # one that waits for its next try would be refused ("already exists")
+            self.daemon.stop(pm_id, self._stop_timeout(process))
+        self.watch.restarts[pm_id] = process.restarts + (1 if running else 0)
+        timeout = self._stop_timeout(process) + self._start_timeout(1)
+        if running and (action.reload or action.kind == RELOAD_PROCESS):
+            call = Call(lambda: self.daemon.reload(pm_id, changes, timeout))
+        else:
+            call = Call(lambda: self.daemon.restart(pm_id, changes, timeout))
+        self.watch.until_answered(call, Target.one(self.app.name, pm_id), timeout)
+        if any(difference.change == WATCH for difference in drift) or (
+            self.app.definition.get("watch") and any(difference.option == "cwd" for difference in drift)
+        ):
+            self._turn_watch(pm_id)
+
+    def _is_stopped_by(self, pm_id: int) -> bool:
+        return any(action.kind == STOP and action.pm_id == pm_id for action in self.plan.actions)
+
+    def _turn_watch(self, pm_id: int) -> None:
+        # off first: PM2 begins to watch only where it believes it does not, and needs the field (PM2 lib/Watcher.js)
+        self.daemon.watch(pm_id, False)
+        if self.app.definition.get("watch"):
+            self.daemon.watch(pm_id, True)
+
+    def _create(self, count: int) -> List[int]:
+        definition = {**self.app.definition, "instances": count}
+        timeout = self._start_timeout(count)
+        call = Call(lambda: self.daemon.prepare(definition, timeout))
+        target = Target(self.app.name, count, without=frozenset(self.by_id))
+        self.watch.until_answered(call, target, timeout)
+        created = {int(process.pm_id): process for process in target.choose(self.daemon.processes())}
+        self.by_id.update(created)
+        return sorted(created)
+
+    def _register(self, number: int) -> None:
+        """Enter a process into PM2's list without starting it (PM2 lib/God.js prepare, as for a dump)."""
+        definition: Dict[str, Any] = dict(self.app.definition)
+        for name in LOG_FIELDS:
+            if name in definition:
+                definition[name] = field_value(self.app, name, number)
+        definition.update({definition["instance_var"]: number, "status": STATUS_STOPPED})
+        definition.update(restart_time=0, unstable_restarts=0)
+        self.daemon.prepare(definition, GRACE)
+
+    def _make_directories(self) -> None:
+        for directory in log_directories(self.app):
+            try:
+                os.makedirs(directory, exist_ok=True)
+            except OSError as error:
+                raise Pm2Error(
+                    "App {0}: the directory {1} of its logs cannot be made: {2}; create it or set out_file, error_file "
+                    "and log_file.".format(self.app.name, directory, error.strerror)
+                ) from error
+
+    @staticmethod
+    def _stop_timeout(process: Process) -> float:
+        return _seconds(process.env, "kill_timeout", KILL_TIMEOUT) * 2 + GRACE
+
+    def _start_timeout(self, count: int) -> float:
+        env = self.app.definition or (self.plan.processes[0].env if self.plan.processes else {})
+        return self.limits.start_timeout + count * _seconds(env, "listen_timeout", LISTEN_TIMEOUT)
+
+
+def _seconds(env: Dict[str, Any], name: str, default: int) -> float:
+    value = env.get(name)
+    return (value if isinstance(value, (int, float)) and not isinstance(value, bool) else default) / 1000
+
+
+def still_as_before(plans: List[AppPlan], processes: List[Process]) -> List[Tuple[str, List[int]]]:
+    """The processes that run on although their app failed: the same pid as before, by app."""
+    found = []
+    for plan in plans:
+        pids = {process.pid for process in plan.processes if process.pid}
+        same = [int(item.pm_id) for item in of_app(processes, plan.app.name) if item.is_running() and item.pid in pids]
+        if same:
+            found.append((plan.app.name, same))
+    return found
