@@ -12,11 +12,14 @@ import re
 import zipfile
 from typing import Dict, List
 
-PACKAGE = "ansible_collections.zerodown.pm2.plugins.module_utils"
+# imported for its name only: what is not imported, Ansible does not send to the host
+from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
+
+PACKAGE, _, FIRST = _boot.__name__.rpartition(".")
 FILE_NAME = "boot.pyz"
 
 _IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import ([\w, ]+)".format(re.escape(PACKAGE)), re.MULTILINE)
-_MAIN = "import sys\nfrom {0}._boot import main\nsys.exit(main())\n".format(PACKAGE)
+_MAIN = "import sys\nfrom {0}.{1} import main\nsys.exit(main())\n".format(PACKAGE, FIRST)
 # the smallest that a zip file can say: the same sources shall make the same bytes
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -30,7 +33,7 @@ def build() -> bytes:
     parts = PACKAGE.split(".")
     for depth in range(1, len(parts) + 1):
         files["/".join([*parts[:depth], "__init__.py"])] = ""
-    for name, source in _closure("_boot").items():
+    for name, source in _closure(FIRST).items():
         files["{0}/{1}.py".format("/".join(parts), name)] = source
     stream = io.BytesIO()
     # stored, not deflated: zlib is not in every Python, and its bytes differ between versions

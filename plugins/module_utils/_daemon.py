@@ -52,7 +52,7 @@ def ensure_running(home: Home, install: Pm2Install, timeout: float) -> bool:
         if unit is not None:
             _start_unit(unit, home, timeout)
         else:
-            _spawn(home, install, timeout)
+            spawn(home, install, timeout)
     return True
 
 
@@ -115,7 +115,12 @@ def _start_unit(unit: ManagedUnit, home: Home, timeout: float) -> None:
         )
 
 
-def _spawn(home: Home, install: Pm2Install, timeout: float) -> None:
+def spawn(home: Home, install: Pm2Install, timeout: float) -> None:
+    """Start a daemon that no unit manages, with PM2's own modules; the caller holds the lock.
+
+    :param timeout: seconds.
+    :raises Pm2Error: it did not come up (details ``daemon_log``).
+    """
     # Popen's own umask= is Python 3.9; everything the daemon writes (dump, logs, pids) shall be private
     previous = os.umask(0o077)
     try:

@@ -95,6 +95,14 @@ class Rpc:
             raise ProtocolError("The daemon at {0} names no version.".format(self.socket_path))
         return answer
 
+    def node_version(self) -> str:
+        """The version of the Node that runs the daemon, without ``v``. The report it is taken from holds the daemon's
+        whole environment, which goes no further."""
+        answer = self._call("getReport", {})
+        if not isinstance(answer, dict) or not isinstance(answer.get("node_version"), str):
+            raise ProtocolError("The daemon at {0} names no Node version.".format(self.socket_path))
+        return str(answer["node_version"])
+
     def processes(self) -> List[Dict[str, Any]]:
         """All processes: ``{pid, name, pm_id, monit: {memory, cpu}, pm2_env}`` each (PM2 lib/God/ActionMethods.js)."""
         answer = self._call("getMonitorData", {})

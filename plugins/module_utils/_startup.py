@@ -32,7 +32,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import (
     USER,
     Systemd,
     UnitState,
-    control_group,
     is_booted,
     lingers,
     pm2_own_units,
@@ -378,9 +377,9 @@ def start_and_prove(registration: Registration, install: Pm2Install, timeout: fl
             journal=registration.do(lambda: systemd.journal(registration.unit, JOURNAL_LINES)),
         )
     pid = as_user(registration.user, lambda: _daemon_pid(registration.home))
-    if registration.unit not in control_group(pid).split("/"):
+    if pid != _state(registration).main_pid:
         raise Pm2Error(
-            "The daemon (pid {0}) is not in the control group of {1}; another daemon was started in between.".format(
+            "The daemon that answers (pid {0}) is not that of {1}; somebody started another one in between.".format(
                 pid, registration.unit
             )
         )

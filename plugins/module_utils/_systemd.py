@@ -197,11 +197,3 @@ def wait_for_user_manager(uid: int, timeout: float) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def control_group(pid: int) -> str:
-    """The control group of a process in systemd's hierarchy, such as ``/system.slice/pm2-app.service`` (proc(5))."""
-    text = read_text("/proc/{0}/cgroup".format(pid)) or ""
-    groups = dict(line.split(":", 2)[1:] for line in text.splitlines() if line.count(":") >= 2)
-    # the unified hierarchy has no name; older systems have one that systemd keeps for itself
-    return groups.get("name=systemd") or groups.get("") or ""

@@ -66,7 +66,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+dump_file:
   description: The file with the saved list.
   returned: success
   type: str
@@ -216,7 +216,7 @@ def result(
     shown = _dump.summary(after)
     return {
         "changed": changed,
-        "path": home.dump,
+        "dump_file": home.dump,
         "processes": shown,
         "diff": {
             "before": _dump.summary(before),

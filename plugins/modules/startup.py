@@ -196,7 +196,7 @@ unit:
   returned: success
   type: str
   sample: pm2-app.service
-path:
+unit_file:
   description: The unit file.
   returned: success, and the user exists
   type: str
@@ -250,7 +250,12 @@ _UMASK = re.compile(r"^[0-7]{3,4}$")
 _PROTECT_SYSTEM = {"off": "false", "usr": "true", "full": "full", "strict": "strict"}
 _PROTECT_HOME = {"writable": "false", "read-only": "read-only", "hidden": "true"}
 # only the system's manager can make a mount namespace for a service
-_SYSTEM_ONLY: Dict[str, Any] = {"protect_system": "full", "protect_home": "writable", "protect_kernel": True, "private_tmp": False}
+_SYSTEM_ONLY: Dict[str, Any] = {
+    "protect_system": "full",
+    "protect_home": "writable",
+    "protect_kernel": True,
+    "private_tmp": False,
+}
 
 
 def main() -> None:
@@ -410,15 +415,10 @@ def present(
     outcome: Dict[str, Any] = {
         "changed": todo.changes() or restart,
         "unit": unit,
-        "path": registration.path,
+        "unit_file": registration.path,
         "replaced": found.replaces,
         "restarted": reason or "" if restart else "",
-        "diff": {
-            "before_header": registration.path,
-            "after_header": registration.path,
-            "before": found.text,
-            "after": text,
-        },
+        "diff": diff(registration, found, todo, text),
     }
     if not restart:
         outcome["restart_required"] = reason or ""
@@ -434,6 +434,33 @@ def present(
             "now (module zerodown.pm2.dump) if that is how it is meant.".format(" ".join(lost))
         )
     return {**outcome, "proven": not lost}
+
+
+def diff(
+    registration: _startup.Registration, found: _startup.Found, todo: _startup.Plan, text: str
+) -> List[Dict[str, Any]]:
+    """The unit file, and beside it what else is changed."""
+    flags = {
+        "pm2_home exists": (found.has_home, todo.home),
+        "user lingers": (found.lingers, todo.linger),
+        "boot program is this collection's": (not todo.program, todo.program),
+        "enabled": (found.state.enabled.startswith("enabled"), todo.enable or todo.disable),
+    }
+    shown = {name: value for name, value in flags.items() if value[1]}
+    return [
+        {
+            "before_header": registration.path,
+            "after_header": registration.path,
+            "before": found.text,
+            "after": text,
+        },
+        {
+            "before_header": registration.unit,
+            "after_header": registration.unit,
+            "before": {**{name: value[0] for name, value in shown.items()}, "units of pm2 startup": found.replaces},
+            "after": {**{name: not value[0] for name, value in shown.items()}, "units of pm2 startup": []},
+        },
+    ]
 
 
 def install_of(module: AnsibleModule) -> Optional[Pm2Install]:
@@ -473,7 +500,7 @@ def absent(module: AnsibleModule, registration: Optional[_startup.Registration],
     return {
         "changed": changed,
         "unit": unit,
-        "path": registration.path,
+        "unit_file": registration.path,
         "replaced": found.replaces,
         "diff": {
             "before_header": registration.path,
