@@ -130,4 +130,4 @@ class Containers:
         return f"zerodown-hosts:{base.replace('+', '_')}-{hashlib.sha256(b''.join(texts + files)).hexdigest()[:12]}"
 
     def _engine(self, *arguments: str) -> str:
-        return run(self.settings.backend, *arguments, quiet=True)
+        return run(self.settings.backend, *arguments)

@@ -125,21 +125,16 @@ class Backend(Protocol):
     def down(self) -> None: ...
 
 
-def run(*argv: str | Path, quiet: bool = False) -> str:
+def run(*argv: str | Path) -> str:
     """Run a program that must succeed.
 
-    :param quiet: keep what it prints on stderr, unless it fails.
     :returns: what it printed on stdout.
     """
-    done = subprocess.run(
-        [str(argument) for argument in argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if quiet else None,
-        text=True,
-        check=False,
-    )
+    command = [str(argument) for argument in argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise HostsError(f"{' '.join(str(a) for a in argv[:3])} … ended with {done.returncode}. {done.stderr or ''}")
+        output = (done.stdout + done.stderr).strip()[-4000:]
+        raise HostsError(f"{' '.join(command)[:200]} ended with {done.returncode}:\n{output}")
     return done.stdout
 
 
