@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Tuple
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, STOPPED, App
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import changed_fields, differences, field_value
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
     CREATE,
@@ -167,11 +167,19 @@ class _Applier:
             self.daemon.stop(pm_id, self._stop_timeout(process))
         self.watch.restarts[pm_id] = process.restarts + (1 if running else 0)
         timeout = self._stop_timeout(process) + self._start_timeout(1)
-        if running and (action.reload or action.kind == RELOAD_PROCESS):
-            call = Call(lambda: self.daemon.reload(pm_id, changes, timeout))
-        else:
-            call = Call(lambda: self.daemon.restart(pm_id, changes, timeout))
-        self.watch.until_answered(call, Target.one(self.app.name, pm_id), timeout)
+
+        def send() -> None:
+            if running and (action.reload or action.kind == RELOAD_PROCESS):
+                self.daemon.reload(pm_id, changes, timeout)
+                return
+            try:
+                self.daemon.restart(pm_id, changes, timeout)
+            except RpcError:
+                # it ended just now and PM2 was about to start it
+                self.daemon.stop(pm_id, self._stop_timeout(process))
+                self.daemon.restart(pm_id, changes, timeout)
+
+        self.watch.until_answered(Call(send), Target.one(self.app.name, pm_id), timeout)
         if any(difference.change == WATCH for difference in drift) or (
             self.app.definition.get("watch") and any(difference.option == "cwd" for difference in drift)
         ):

@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App, Host, build
 from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
@@ -19,6 +19,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
     log_directories,
     still_as_before,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install, find_pm2, which
@@ -127,9 +128,11 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
     return result
 
 
-def _apps(plans: List[AppPlan], processes: List[Process]) -> List[Dict[str, Any]]:
+def _apps(plans: List[AppPlan], processes: List[Process], failed: FrozenSet[str] = frozenset()) -> List[Dict[str, Any]]:
     now = time.time()
-    return [app_data(plan.app.name, of_app(processes, plan.app.name), now) for plan in plans]
+    apps = [app_data(plan.app.name, of_app(processes, plan.app.name), now) for plan in plans]
+    # a crash-looping process reads online at nearly every moment
+    return [{**app, "status": "failed"} if app["name"] in failed else app for app in apps]
 
 
 def _diff(plans: List[AppPlan]) -> Dict[str, str]:
@@ -147,18 +150,19 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
         if process.env.get(name)
     }
     marks = LogMarks(directories, settings.home.daemon_log)
-    try:
-        failures = apply(daemon, plans, Limits(settings.steady_time, settings.start_timeout))
-    except Pm2Error as error:
-        # what was done before it stays done, and is told
-        with contextlib.suppress(Pm2Error):
-            result["apps"] = _apps(plans, daemon.processes())
-        raise Pm2Error(error.message, **{**result, "changed": True, **error.details}) from error
-    processes = daemon.processes()
-    if failures:
-        result["apps"] = _apps(plans, processes)
-        data = [failure_data(failure, marks, settings.log_lines) for failure in failures]
-        raise Pm2Error(_message(failures, data, plans, processes), **{**result, "failures": data})
+    with Bus(settings.home.pub_socket) as bus:
+        try:
+            failures = apply(daemon, plans, Limits(settings.steady_time, settings.start_timeout))
+        except Pm2Error as error:
+            # what was done before it stays done, and is told
+            with contextlib.suppress(Pm2Error):
+                result["apps"] = _apps(plans, daemon.processes())
+            raise Pm2Error(error.message, **{**result, "changed": True, **error.details}) from error
+        processes = daemon.processes()
+        if failures:
+            result["apps"] = _apps(plans, processes, frozenset(failure.app for failure in failures))
+            data = [failure_data(failure, marks, bus, settings.log_lines) for failure in failures]
+            raise Pm2Error(_message(failures, data, plans, processes), **{**result, "failures": data})
     return processes
 
 
@@ -178,24 +182,16 @@ def _message(
             "unknown" if first.process.exit_code is None else first.process.exit_code,
             first.process.restarts,
         )
-    log = [line.strip() for line in details.get("log", []) if line.strip()]
-    if log:
-        text += "; {0} says: {1}".format(details["log_file"], _telling(log))
+    if details.get("cause"):
+        text += "; {0} says: {1}".format(details["log_file"], details["cause"])
     if len(failures) > 1:
         text += "; so do {0} more".format(len(failures) - 1)
     as_before = [
-        "{0} of app {1}".format(", ".join(map(str, ids)), name) for name, ids in still_as_before(plans, processes)
+        "process {0} of app {1}".format(", ".join(map(str, ids)), name)
+        for name, ids in still_as_before(plans, processes)
     ]
-    text += "; untouched and running: {0}".format("; ".join(as_before) if as_before else "none")
-    return text + ". Mend the app and run the task again; failures has the log."
-
-
-def _telling(log: List[str]) -> str:
-    """The line with the error: Node and Python print a stack around it."""
-    for line in log:
-        if "Error" in line.split(" at ")[0] and not line.startswith("at "):
-            return line
-    return log[-1]
+    text += "; still running as before: {0}".format("; ".join(as_before) if as_before else "nothing")
+    return text + ". Mend the app and run the task again; failures has its log."
 
 
 # before anything is changed ------------------------------------------------------------------------------------------

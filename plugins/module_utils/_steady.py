@@ -12,11 +12,13 @@ while.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import tail
@@ -27,6 +29,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import ERRORED
 POLL_INTERVAL = 0.1
 # an app that is meant to try again (see _is_patient) may die as often as it likes until the time is over
 DEATHS_MAX = 3
+# "Error: no", "TypeError: no", "ModuleNotFoundError: no"
+_ERROR_LINE = re.compile(r"^(Uncaught )?[\w.]*(Error|Exception)\b.*:")
+_DAEMON_CHAT = ": PM2 log: "
+# a stack may be longer than what is returned
+_LINES_WITH_CAUSE = 60
 # PM2's own, when the app says nothing (PM2 constants.js GRACEFUL_LISTEN_TIMEOUT)
 LISTEN_TIMEOUT = 3000
 
@@ -253,29 +260,50 @@ class LogMarks:
         written = status.st_size - start
         return tail(path, lines, max_bytes=min(written, 64 * 1024)) if written > 0 else []
 
-    def explain(self, process: Process, lines: int) -> Tuple[str, List[str]]:
-        """The log that tells most about a process, and its last lines: standard error, else standard output, else what
-        the daemon says (a program that could not be run)."""
-        for key in ("pm_err_log_path", "pm_out_log_path", "pm_log_path"):
+    def explain(self, process: Process, bus: Bus, lines: int) -> Tuple[str, List[str]]:
+        """Where most is said about a process, and the last lines there: its standard error, its standard output, else
+        the daemon's log (a program that could not be run)."""
+        for key in ("pm_err_log_path", "pm_log_path"):
             path = process.env.get(key)
             found = self.since(path, lines) if isinstance(path, str) else []
-            if any(line.strip() for line in found):
+            if _says_something(found):
                 return str(path), found
-        return self.daemon_log, self.since(self.daemon_log, lines)
+        heard = bus.errors(process.pm_id)
+        if _says_something(heard):
+            return "standard error", heard[-lines:]
+        path = process.env.get("pm_out_log_path")
+        found = self.since(path, lines) if isinstance(path, str) else []
+        if _says_something(found):
+            return str(path), found
+        # what it says of every start and end is known
+        log = [line for line in self.since(self.daemon_log, _LINES_WITH_CAUSE * 10) if _DAEMON_CHAT not in line]
+        return self.daemon_log, log[-lines:]
 
 
-def failure_data(failure: Failure, marks: LogMarks, lines: int) -> Dict[str, Any]:
-    """What a module returns of it; plain data."""
+def _says_something(lines: List[str]) -> bool:
+    return any(line.strip() for line in lines)
+
+
+def telling_line(lines: List[str]) -> Optional[str]:
+    """The line that names the error: Node and Python print a stack around it."""
+    said = [line.strip() for line in lines if line.strip()]
+    named = [line for line in said if _ERROR_LINE.match(line)]
+    return named[-1] if named else said[-1] if said else None
+
+
+def failure_data(failure: Failure, marks: LogMarks, bus: Bus, lines: int) -> Dict[str, Any]:
+    """What a module returns of it; plain data. ``cause`` is the line of the log that names the error."""
     data: Dict[str, Any] = {"app": failure.app, "reason": failure.reason}
     process = failure.process
     if process is not None:
-        log_file, log = marks.explain(process, lines)
+        log_file, log = marks.explain(process, bus, max(lines, _LINES_WITH_CAUSE))
         data.update(
             pm_id=process.pm_id,
             status=process.status,
             exit_code=process.exit_code,
             restarts=process.restarts,
             log_file=log_file,
-            log=log,
+            log=log[-lines:] if lines else [],
+            cause=telling_line(log),
         )
     return data

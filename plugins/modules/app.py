@@ -453,7 +453,9 @@ apps:
       type: str
       returned: always
     status:
-      description: V(online), V(stopped), V(errored), V(absent), or V(partly) when its processes differ.
+      description:
+        - V(online), V(stopped), V(errored), V(absent), or V(partly) when its processes differ.
+        - V(failed) when the app does not hold. What a process in a crash loop is at the moment says nothing.
       type: str
       returned: always
     instances:
@@ -530,6 +532,7 @@ failures:
       restarts: 16
       log_file: /home/deploy/.pm2/logs/web-error-0.log
       log: ["Error: Cannot find module 'express'"]
+      cause: "Error: Cannot find module 'express'"
 """
 
 from typing import Any, Dict
