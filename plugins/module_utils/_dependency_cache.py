@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 from typing import Any, Iterator, List, Optional, Tuple
@@ -47,6 +48,13 @@ def trees(directory: str) -> List[str]:
     return sorted(found)
 
 
+def _modes_bind() -> bool:
+    """Whether a read-only file is one for us: not with CAP_DAC_OVERRIDE (capabilities(7), bit 1), which root has."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+        found = re.search(r"^CapEff:\s*([0-9a-f]+)", stream.read(), re.MULTILINE)
+    return found is not None and not int(found.group(1), 16) >> 1 & 1
+
+
 def exists(cache: str, key: str) -> bool:
     return os.path.isfile(os.path.join(cache, key, "entry.json"))
 
@@ -60,7 +68,7 @@ def restore(cache: str, key: str, directory: str, link: bool) -> int:
     :raises Damaged: the entry is not what was stored; what was put into the release is gone again, and so is the entry.
     """
     entry = os.path.join(cache, key)
-    link = link and os.geteuid() != 0
+    link = link and _modes_bind()
     roots: List[str] = []
     try:
         with open(os.path.join(entry, "entry.json"), encoding="utf-8") as stream:
@@ -140,13 +148,14 @@ def store(cache: str, key: str, directory: str, link: bool) -> Tuple[int, Option
     roots = trees(directory)
     if not roots:
         return 0, "the install made no node_modules"
+    link = link and _modes_bind()
     partial = os.path.join(cache, ".{0}.{1}.partial".format(key, os.getpid()))
     files: List[List[Any]] = []
     try:
         os.makedirs(os.path.join(partial, "tree"), mode=0o700)
         for path, entry in _below(directory, roots):
             kept = os.path.join(partial, "tree", path)
-            files.append([path] + _store_one(entry, kept, path, directory, link and os.geteuid() != 0))
+            files.append([path] + _store_one(entry, kept, path, directory, link))
         content = {"format": FORMAT, "origin": directory, "trees": roots, "files": files}
         # the list may not outlive the files
         _tree.flush(partial)

@@ -36,6 +36,12 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._fs import inside
 
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_DAMAGES = [tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, ValueError]
+# a Python built without it cannot unpack xz at all, which tarfile says itself
+with contextlib.suppress(ImportError):
+    import lzma
+
+    _DAMAGES.append(lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,10 @@ class ArchiveSource:
         path = self.download if self.url else str(self.file)
         try:
             _unpack(path, target, self.strip_components, self.timeout)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, ValueError) as error:
+        except (*_DAMAGES, OSError) as error:
+            # gzip and bz2 have an OSError without a number for it
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise Pm2Error("The archive {0} is damaged: {1}.".format(self._name(), error)) from error
         finally:
             self.discard()
@@ -275,6 +284,18 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
             raise Pm2Error("The archive has the device or pipe {0!r} in it and is refused.".format(info.name))
         kind = kinds.get(info.type, "file")
         yield _Member(info.name, kind, info.mode, info.linkname, functools.partial(_tar_open, tar, info))
+    _check_end(tar)
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """tarfile takes a damaged header for the end, and does not read on to the checksum of gzip behind it."""
+    stream = tar.fileobj
+    assert stream is not None
+    stream.seek(tar.offset)
+    if stream.read(tarfile.BLOCKSIZE) != b"\0" * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it does not end where it should")
+    while stream.read(1 << 20):
+        pass
 
 
 def _tar_open(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

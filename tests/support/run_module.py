@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,28 @@ class ModuleFailed(AssertionError):
 
 def run_module(
     name: str,
+    /,
     check: bool = False,
     diff: bool = True,
     fails: bool = False,
     env: dict[str, str] | None = None,
     timeout: float = 120.0,
+    prefix: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
     """The result of ``zerodown.pm2.<name>`` with these arguments.
 
     :param fails: whether the module is expected to fail; anything else is an AssertionError with the whole result.
     :param env: the environment of the "ssh session"; by default this process' own.
+    :param prefix: a command that runs the module with other rights, such as setpriv(1).
+    :param options: more arguments of the module, for those whose names are taken here (``env``, ``timeout``).
     """
-    payload = {"ANSIBLE_MODULE_ARGS": {**arguments, "_ansible_check_mode": check, "_ansible_diff": diff}}
+    payload = {
+        "ANSIBLE_MODULE_ARGS": {**arguments, **(options or {}), "_ansible_check_mode": check, "_ansible_diff": diff}
+    }
     process = subprocess.run(
-        [sys.executable, "-c", _STUB, name],
+        [*prefix, sys.executable, "-c", _STUB, name],
         input=json.dumps(payload).encode(),
         capture_output=True,
         check=False,
