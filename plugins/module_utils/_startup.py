@@ -198,12 +198,14 @@ def unit_text(
 
 
 def stable_daemon_script(install: Pm2Install) -> str:
-    """The daemon's file, by the way the executable was found and not by where its links end: a directory such as
-    ``/opt/node/current`` must go on meaning the current one."""
-    beside = os.path.join(
-        os.path.dirname(os.path.dirname(install.executable)), "lib", "node_modules", "pm2", "lib", "Daemon.js"
-    )
-    return beside if os.path.realpath(beside) == os.path.realpath(install.daemon_script) else install.daemon_script
+    """The daemon's file, by the way the executable was found and not by where all links end: in
+    ``/opt/pm2/current/lib/…`` the word *current* must go on meaning what it will mean after the next upgrade."""
+    path = install.executable
+    while os.path.islink(path):
+        path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    found = os.path.join(os.path.dirname(os.path.dirname(path)), "lib", "Daemon.js")
+    # leaving out ".." is wrong where a directory on the way is a link itself
+    return found if os.path.realpath(found) == os.path.realpath(install.daemon_script) else install.daemon_script
 
 
 def _group(user: str) -> str:

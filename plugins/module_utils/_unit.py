@@ -102,7 +102,7 @@ def render(spec: UnitSpec) -> str:
         ("TimeoutStartSec", str(spec.start_timeout + wait + spec.stop_timeout + MARGIN)),
         ("TimeoutStopSec", str(spec.stop_timeout + MARGIN)),
         ("Restart", "always"),
-        ("RestartSec", "1"),
+        ("RestartSec", "200ms"),
         ("OOMPolicy", "continue"),
         *([("LimitNOFILE", str(spec.nofile))] if spec.nofile is not None else []),
         *spec.directives,
