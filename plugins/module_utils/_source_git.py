@@ -186,45 +186,52 @@ class _Session:
         return found
 
     def in_mirror(self, revision: str) -> Optional[str]:
+        """The whole commit, when it is there with all of its files.
+
+        That it is there does not mean that: a fetch that was killed may have brought it and not its files. So this
+        asks as git-fetch itself does (git's connected.c).
+        """
         if not os.path.isdir(self.source.mirror):
             return None
-        parsed = self.run(
-            "--git-dir", self.source.mirror, "rev-parse", "--quiet", "--verify", revision + "^{commit}", check=False
-        )
-        return parsed.stdout.strip() if parsed.rc == 0 else None
+        parsed = self._in_mirror("rev-parse", "--quiet", "--verify", revision + "^{commit}", check=False)
+        commit = parsed.stdout.strip()
+        if parsed.rc != 0:
+            return None
+        complete = self._in_mirror("rev-list", "--objects", "--quiet", commit, "--not", "--all", check=False)
+        return commit if complete.rc == 0 else None
+
+    def _in_mirror(self, *arguments: str, check: bool = True) -> Completed:
+        # nothing may go on working on the mirror when we have ended
+        quiet = ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"]
+        return self.run("--git-dir", self.source.mirror, *quiet, *arguments, check=check)
 
     def fetch(self, revision: str) -> str:
         mirror = self.source.mirror
-        if not os.path.isdir(mirror):
-            self.run("init", "--quiet", "--bare", mirror)
-        whole = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-        # by its name a commit can be had from every server, by its hash from most
-        attempts = [[revision + ":refs/zerodown/" + revision]] if _COMMIT.match(revision) else []
-        if self.source.depth is None:
-            attempts.insert(0, whole)
+        depth = [] if self.source.depth is None else ["--depth", str(self.source.depth)]
+        # by its hash a commit can be had from most servers, also when no branch or tag leads to it
+        attempts = [["+{0}:refs/zerodown/{0}".format(revision)]] if _COMMIT.match(revision) else []
+        if not depth:
+            attempts.insert(0, ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"])
         elif not attempts:
             raise Pm2Error("With depth the commit must have all of its 40 digits, and {0!r} has not.".format(revision))
-        for attempt in attempts:
-            with self._shown():
-                self._fetch(attempt, last=attempt is attempts[-1])
-            found = self.in_mirror(revision)
-            if found:
-                return found
+        with self._shown():
+            if not os.path.isdir(mirror):
+                self.run("init", "--quiet", "--bare", mirror)
+            for references in attempts:
+                # the mirror names no remote: the address may change from one run to the next
+                self._in_mirror(
+                    "fetch", "--quiet", "--no-tags", "--prune", "--force", *depth, "--", self.address, *references
+                )
+                found = self.in_mirror(revision)
+                if found:
+                    return found
         raise Pm2Error("The repository {0} has no commit {1!r}.".format(self.address, revision))
-
-    def _fetch(self, references: List[str], last: bool) -> None:
-        depth = [] if self.source.depth is None else ["--depth", str(self.source.depth)]
-        # the mirror is bare, and names no remote: the address may change from one run to the next
-        self.run(
-            "--git-dir", self.source.mirror, "fetch", "--quiet", "--no-tags", "--prune", "--force", *depth, "--",
-            self.address, *references, check=last,
-        )  # fmt: skip
 
     def check_out(self, revision: str, target: str) -> None:
         """``read-tree -u`` as in git-worktree(1), with an index of its own, so that ``target`` gets no ``.git``. Not
         ``git archive``: that leaves out what .gitattributes marks export-ignore, tests among it."""
         tree = revision + ":" + self._subdirectory()
-        if self.run("--git-dir", self.source.mirror, "cat-file", "-e", tree, check=False).rc != 0:
+        if self._in_mirror("cat-file", "-e", tree, check=False).rc != 0:
             raise Pm2Error(
                 "Commit {0} of {1} has no directory {2!r}.".format(revision, self.address, self.source.subdirectory)
             )

@@ -522,6 +522,8 @@ def _source(options: Dict[str, Any], layout: Layout) -> _stage.Source:
         if value is not None and name not in ["type", "timeout"] + SOURCE_OPTIONS[kind]:
             raise Pm2Error("source.{0} has no meaning with source.type={1}; leave it out.".format(name, kind))
     given = {name: options[name] for name in SOURCE_OPTIONS[kind] if options[name] is not None}
+    if options["depth"] is not None and options["depth"] < 1:
+        raise Pm2Error("source.depth must be 1 or more; leave it out for the whole history.")
     if options["timeout"] is not None:
         if options["timeout"] < 1:
             raise Pm2Error("source.timeout must be 1 s or more.")
