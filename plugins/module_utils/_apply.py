@@ -66,7 +66,7 @@ def apply(daemon: Client, plans: List[AppPlan], limits: Limits) -> List[Failure]
     """
     watch = Watch(daemon, limits.steady_time)
     for plan in plans:
-        watch.restarts.update({int(process.pm_id): process.restarts for process in plan.processes})
+        watch.know(plan.processes)
     for plan in plans:
         failures = _Applier(daemon, plan, limits, watch).run()
         if failures:

@@ -112,6 +112,13 @@ class Watch:
     _online: Set[Tuple[int, int]] = field(default_factory=set)
     _unready: Dict[int, int] = field(default_factory=dict)
 
+    def know(self, processes: List[Process]) -> None:
+        """Processes as they were before anything was done: what they did earlier does not count."""
+        for process in processes:
+            self.restarts[int(process.pm_id)] = process.restarts
+            if process.status == ONLINE:
+                self._online.add((int(process.pm_id), process.started_at))
+
     def until_answered(self, call: Call, target: Target, timeout: float) -> None:
         """Wait for the answer, but no longer than until it is clear that the app fails.
 
