@@ -100,10 +100,12 @@ def write_settings(home: Home, name: str, changes: Dict[str, str]) -> None:
     write_atomic(home.module_configuration, json.dumps(content, indent=4).encode("utf-8"), 0o600)
 
 
-def forget_settings(home: Home, name: str) -> None:
-    """Remove the settings of one plugin, which ``pm2 uninstall`` leaves behind."""
+def forget(home: Home, name: str) -> None:
+    """Take one from the list of installed plugins, with its settings, which ``pm2 uninstall`` leaves behind."""
     content = configuration(home)
-    if content.pop(name, None) is not None:
+    names = content.get(_INSTALLED)
+    known = isinstance(names, dict) and names.pop(name, None) is not None
+    if content.pop(name, None) is not None or known:
         write_atomic(home.module_configuration, json.dumps(content, indent=4).encode("utf-8"), 0o600)
 
 
