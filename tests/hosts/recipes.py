@@ -13,7 +13,10 @@ from pathlib import Path
 from settings import HERE, ROOT, HostsError, run
 
 INPUTS = {
-    "pm2": ["roles/nodejs", "roles/pm2/defaults", "roles/pm2/vars", "roles/pm2/tasks/install.yml"],
+    "pm2": [
+        *("roles/nodejs/defaults", "roles/nodejs/tasks", "roles/nodejs/vars"),
+        *("roles/pm2/defaults", "roles/pm2/vars", "roles/pm2/tasks/install.yml", "roles/pm2/tasks/packages.yml"),
+    ],
 }
 
 
