@@ -34,6 +34,7 @@ def controller(tmp_path: Path, pm2_home: Path) -> Controller:
     return Controller(
         tmp_path / "controller",
         variables={
+            "pm2_scope": "user",
             "pm2_home": str(pm2_home),
             "pm2_executable": str(pm2_package("7") / "bin" / "pm2"),
             "node_executable": shutil.which("node"),
@@ -43,7 +44,7 @@ def controller(tmp_path: Path, pm2_home: Path) -> Controller:
 
 
 def npm(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["npm", *arguments, "--no-audit", "--no-fund"], cwd=cwd, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(["npm", "--no-audit", "--no-fund", *arguments], cwd=cwd, check=True, stdin=subprocess.DEVNULL)
 
 
 def get(url: str) -> str:
@@ -73,7 +74,7 @@ def deploy_in_both_modes(controller: Controller, home: Path, app: dict[str, Any]
         assert online(home) == processes
         assert answer in get(url)
     root = Path(controller.variables["pm2_apps_root"]) / app["name"]
-    assert len(os.listdir(root / "releases")) == 1
+    assert len([name for name in os.listdir(root / "releases") if not name.startswith(".")]) == 1
 
 
 def test_a_server_package_as_it_is(tmp_path: Path, controller: Controller, pm2_home: Path) -> None:

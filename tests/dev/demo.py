@@ -164,6 +164,8 @@ all:
     )
     VARIABLES.write_text(
         f"""---
+# everything as the user who runs Ansible
+pm2_scope: user
 pm2_home: {json.dumps(str(PM2_HOME))}
 pm2_executable: {json.dumps(str(PM2))}
 node_executable: {json.dumps(shutil.which("node"))}

@@ -112,6 +112,7 @@ def test_a_foreign_repository_uses_it(installed: Path, tmp_path: Path, pm2_home:
         name: zerodown.pm2.app
       vars:
         app_root: "{{ playbook_dir }}/apps"
+        app_user: ""
         app_list:
           - name: shop
             source:
