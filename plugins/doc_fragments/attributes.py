@@ -22,11 +22,6 @@ attributes:
     description: Target OS/families that can be operated against.
     support: full
     platforms: linux
-  action_group:
-    description: Use C(group/zerodown.pm2.pm2) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - zerodown.pm2.pm2
 """
 
     INFO = r"""
@@ -50,9 +45,4 @@ attributes:
     description: Target OS/families that can be operated against.
     support: full
     platforms: linux
-  action_group:
-    description: Use C(group/zerodown.pm2.pm2) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - zerodown.pm2.pm2
 """

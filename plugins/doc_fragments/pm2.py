@@ -6,7 +6,8 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # the argument specification is _module.COMMON_ARGUMENTS
+    # the argument specification is _module.COMMON_ARGUMENTS; the modules with these options, and no others, are in the
+    # action group, because Ansible gives the group's defaults to each of its modules
     DOCUMENTATION = r"""
 options:
   pm2_home:
@@ -25,4 +26,10 @@ options:
       - The Node that runs PM2.
       - The default is the C(node) beside O(pm2_executable), else the first one on E(PATH).
     type: path
+attributes:
+  action_group:
+    description: Use C(group/zerodown.pm2.pm2) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - zerodown.pm2.pm2
 """
