@@ -30,6 +30,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 
 # another run that builds the same release does the work for us
 LOCK_TIMEOUT = 1800.0
+# beside the TAIL_LINES last ones
+HEAD_LINES = 10
 
 _NODE_FACTS = (
     "JSON.stringify({version: process.version, platform: process.platform, arch: process.arch, "
@@ -385,7 +387,12 @@ class _Runner:
         )
 
     def _tail(self, start: int) -> List[str]:
+        """The first and the last lines of a step: npm tells the reason first, and then all about its options."""
         with open(self.release.build_log, "rb") as stream:
+            stream.seek(start)
+            first = stream.read(8 * 1024).decode("utf-8", "replace").splitlines()[:HEAD_LINES]
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(start, size - 64 * 1024))
-            return stream.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
+            last = stream.read().decode("utf-8", "replace").splitlines()
+        whole = size - start <= 64 * 1024 and len(last) <= HEAD_LINES + TAIL_LINES
+        return last if whole else first + ["..."] + last[-TAIL_LINES:]

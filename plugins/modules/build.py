@@ -205,7 +205,7 @@ step:
   returned: when a step failed
   type: str
 output_tail:
-  description: The last lines that the step printed.
+  description: The last lines that the step printed, after its first ones when there are many.
   returned: when a step failed
   type: list
   elements: str

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Building with npm and with commands: what is run, with which environment, what a failure tells, what the cache saves."""
+"""Building with npm and with commands: what is run, in which environment, what failures tell, what the cache saves."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_damaged_cache_is_noticed_and_made_anew(app: App, repository: Reposito
     assert app.build(third)["dependencies"]["cache"] == "hit"
 
 
-def test_what_no_kept_release_uses_leaves_the_cache(app: App, repository: Repository, tmp_path: Path) -> None:
+def test_what_no_kept_release_uses_leaves_the_cache(app: App, repository: Repository) -> None:
     old = stage(app, repository)
     key = app.build(old)["dependencies"]["key"]
     npm(repository.path, dependencies={"semver": "7.7.2"})
@@ -364,7 +364,7 @@ def test_arguments_that_are_refused(app: App, repository: Repository, options: d
     assert snapshot(app.root) == before
 
 
-def test_a_release_that_is_not_there(app: App, repository: Repository) -> None:
+def test_a_release_that_is_not_there(app: App) -> None:
     planned = app.build("20260131T140509Z-1f3a9c2e", scripts=["build"], check=True)
     assert planned["changed"]
     assert "its lockfile is unknown" in json.dumps(planned["warnings"])

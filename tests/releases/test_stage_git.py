@@ -158,7 +158,9 @@ def test_a_mirror_that_a_killed_fetch_left_with_half_of_a_commit_is_completed(ap
     app.stage(repository.source)
     commit = repository.write({"server.js": "2\n"})
     mirror = app.root / "cache/repository.git"
-    content = subprocess.run(["git", "-C", str(repository.path), "cat-file", "commit", commit], capture_output=True)
+    content = subprocess.run(
+        ["git", "-C", str(repository.path), "cat-file", "commit", commit], capture_output=True, check=True
+    )
     subprocess.run(
         ["git", "-C", str(mirror), "hash-object", "-t", "commit", "-w", "--stdin"], input=content.stdout, check=True
     )
