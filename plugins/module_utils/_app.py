@@ -28,6 +28,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     FORK,
     OPTIONS,
     is_field,
+    process_arguments,
     scalar_text,
 )
 
@@ -55,6 +56,15 @@ _BY_EXTENSION = {
 }
 _TIME_FORMAT = "YYYY-MM-DDTHH:mm:ss"
 _NO_FILE = "/dev/null"
+
+
+def apps_argument() -> Dict[str, Any]:
+    """The argument specification of a list of apps."""
+    return {
+        "type": "list",
+        "elements": "dict",
+        "options": {"state": {"type": "str", "choices": list(STATES)}, **process_arguments()},
+    }
 
 
 @dataclass(frozen=True)

@@ -36,24 +36,28 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failur
 TRACE_PACKAGES_SINCE = 7
 
 
+def _nothing_to_hide(_environments: List[Dict[str, Any]]) -> None:
+    """For a module that returns no log."""
+
+
 @dataclass
 class Settings:
     """
-    :ivar steady_time: seconds.
-    :ivar start_timeout: seconds.
     :ivar warn: takes a sentence for the user.
     :ivar hide: takes environments whose secrets must not show up in what the module returns.
+    :ivar steady_time: seconds.
+    :ivar start_timeout: seconds.
     """
 
     home: Home
     pm2_executable: Optional[str]
     node_executable: Optional[str]
     check_mode: bool
-    steady_time: float
-    start_timeout: float
-    log_lines: int
     warn: Callable[[str], None]
-    hide: Callable[[List[Dict[str, Any]]], None]
+    hide: Callable[[List[Dict[str, Any]]], None] = _nothing_to_hide
+    steady_time: float = 2.0
+    start_timeout: float = 30.0
+    log_lines: int = 20
     _install: Optional[Pm2Install] = field(default=None, init=False)
 
     def install(self) -> Pm2Install:
@@ -103,18 +107,10 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
     running = daemon.is_running()
     processes = daemon.processes() if running else []
     settings.hide([process.env.get("env") or {} for app in apps for process in of_app(processes, app.name)])
-    plans = [make(app, processes, time.time(), settings.steady_time) for app in apps]
-    for plan in plans:
-        for warning in plan.warnings:
-            settings.warn(warning)
-
-    starts_daemon = not running and any(plan.actions for plan in plans)
-    result: Dict[str, Any] = {
-        "changed": any(plan.actions for plan in plans),
-        "plan": ([{"action": "start_daemon"}] if starts_daemon else [])
-        + [action.as_data() for plan in plans for action in plan.actions],
-        "diff": _diff(plans),
-    }
+    plans = make_all(apps, processes, settings)
+    steps = as_data(plans, running)
+    starts_daemon = bool(steps) and not running
+    result: Dict[str, Any] = {"changed": bool(steps), "plan": steps, "diff": _diff(plans)}
     version = daemon.version() if running else None
     _check_host(plans, version, settings)
     if not settings.check_mode and (result["changed"] or any(plan.suspicious for plan in plans)):
@@ -126,6 +122,20 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
         processes = _carry_out(daemon, plans, settings, result)
     result["apps"] = _apps(plans, processes)
     return result
+
+
+def make_all(apps: List[App], processes: List[Process], settings: Settings) -> List[AppPlan]:
+    plans = [make(app, processes, time.time(), settings.steady_time) for app in apps]
+    for plan in plans:
+        for warning in plan.warnings:
+            settings.warn(warning)
+    return plans
+
+
+def as_data(plans: List[AppPlan], running: bool) -> List[Dict[str, Any]]:
+    """The steps, plain; the first starts a daemon when there is something to do and none runs."""
+    steps = [action.as_data() for plan in plans for action in plan.actions]
+    return [{"action": "start_daemon"}, *steps] if steps and not running else steps
 
 
 def _apps(plans: List[AppPlan], processes: List[Process], failed: FrozenSet[str] = frozenset()) -> List[Dict[str, Any]]:

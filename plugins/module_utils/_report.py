@@ -47,6 +47,26 @@ def app_data(name: str, processes: List[Process], now: float) -> Dict[str, Any]:
     }
 
 
+def process_details(process: Process, now: float) -> Dict[str, Any]:
+    """What :func:`process_data` says and how it was declared; of its environment only the names. Arguments are left
+    out, as they may hold secrets."""
+    env = process.env
+    return {
+        **process_data(process, now),
+        "namespace": env.get("namespace"),
+        "exec_mode": str(env.get("exec_mode", "")).replace("_mode", ""),
+        "script": env.get("pm_exec_path"),
+        "cwd": env.get("pm_cwd"),
+        "interpreter": env.get("exec_interpreter"),
+        "node_version": env.get("node_version"),
+        "unstable_restarts": process.unstable_restarts,
+        "out_file": env.get("pm_out_log_path"),
+        "error_file": env.get("pm_err_log_path"),
+        "log_file": env.get("pm_log_path"),
+        "env": sorted(str(name) for name in env.get("env") or {}),
+    }
+
+
 def _status(processes: List[Process]) -> str:
     if not processes:
         return ABSENT

@@ -4,45 +4,30 @@
 
 """The options of one process, as the module ``app`` documents them, in the form of a role's argument specification.
 
-``python tests/support/process_options.py`` prints the block that stands below ``processes: options:`` in
-roles/app/meta/argument_specs.yml; a unit test compares the two.
+With .dev/collections on PYTHONPATH, ``python tests/support/process_options.py`` prints the block that stands below
+``processes: options:`` in roles/app/meta/argument_specs.yml; a unit test compares the two.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-# what a role's user cannot say per process: the role decides it
-NOT_OF_A_ROLE = ("state",)
+from ansible_collections.zerodown.pm2.plugins.doc_fragments.process import ModuleDocFragment
+
 SECRET = ("env",)
-
-
-def documentation(module: str) -> dict[str, Any]:
-    """The DOCUMENTATION of a module, read without importing it."""
-    tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DOCUMENTATION":
-            loaded: dict[str, Any] = yaml.safe_load(ast.literal_eval(node.value))
-            return loaded
-    raise AssertionError(f"{module} has no DOCUMENTATION")
 
 
 def process_options() -> dict[str, Any]:
     """Name -> type, elements, choices, no_log, description."""
-    suboptions = documentation("app")["options"]["apps"]["suboptions"]
     options = {}
-    for name, option in suboptions.items():
-        if name not in NOT_OF_A_ROLE:
-            options[name] = _entry(name, option)
-            # the specification of a role has no aliases
-            for alias in option.get("aliases", []):
-                options[alias] = {**options[name], "description": [f"Another name of C({name})."]}
+    for name, option in yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"].items():
+        options[name] = _entry(name, option)
+        # the specification of a role has no aliases
+        for alias in option.get("aliases", []):
+            options[alias] = {**options[name], "description": [f"Another name of C({name})."]}
     return options
 
 
