@@ -10,7 +10,7 @@ import importlib.util
 import io
 import re
 import zipfile
-from typing import Dict, List
+from typing import Any, Dict, List
 
 # imported for its name only: what is not imported, Ansible does not send to the host
 from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
@@ -64,7 +64,10 @@ def _imported(source: str) -> List[str]:
 
 def _source(name: str) -> str:
     spec = importlib.util.find_spec("{0}.{1}".format(PACKAGE, name))
-    source = spec.loader.get_source(spec.name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
+    source: Any = None
+    if spec and spec.loader and hasattr(spec.loader, "get_source"):
+        source = spec.loader.get_source(spec.name)
     if not source:
         raise ImportError("no source of {0}.{1}".format(PACKAGE, name))
-    return str(source)
+    # bytes from Ansible's own loader on the controller, text from Python's
+    return source.decode("utf-8") if isinstance(source, bytes) else str(source)

@@ -295,7 +295,9 @@ def apply(registration: Registration, todo: Plan, text: str) -> None:
             )
         )
     if todo.program:
-        registration.do(lambda: _write(registration.program, build(), 0o644))
+        # packed here: the user may not read the module that root runs
+        program = build()
+        registration.do(lambda: _write(registration.program, program, 0o644))
     if todo.unit:
         registration.do(lambda: _write(registration.path, text.encode("utf-8"), 0o644))
     for path in todo.remove:

@@ -33,7 +33,7 @@ def plugin(pm2_home: Path, pm2_executable: str) -> Callable[..., dict[str, Any]]
             pm2_home=str(pm2_home),
             pm2_executable=pm2_executable,
             environment=passed,
-            timeout=300,
+            timeout=400,
             **{"name": NAME, **arguments},
         )
 
