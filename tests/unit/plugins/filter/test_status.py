@@ -1,0 +1,60 @@
+"""What a person reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.zerodown.pm2.plugins.filter.status import FilterModule
+
+status = FilterModule().filters()["status"]
+
+NOTHING: dict[str, Any] = {"exists": False, "live": None, "releases": [], "log": [], "rollback_target": None}
+DOWN: dict[str, Any] = {"daemon": {"running": False}, "apps": [{"name": "shop", "status": "absent", "processes": []}]}
+
+
+def process(**changes: Any) -> dict[str, Any]:
+    return {"pm_id": 0, "pid": 7, "restarts": 1, "memory": 50 * 2**20, "uptime": 7300.0, **changes}
+
+
+def test_a_host_that_never_saw_the_app() -> None:
+    assert status("shop", NOTHING, DOWN) == ["shop: never deployed", "  no PM2 daemon runs", "  shop absent"]
+
+
+def test_everything() -> None:
+    releases = {
+        "exists": True,
+        "live": "2",
+        "rollback_target": "1",
+        "releases": [
+            {"id": "1", "live": False, "proven": True, "bad": False},
+            {"id": "2", "live": True, "proven": True, "bad": False},
+        ],
+        "log": [
+            {"event": "live", "release": "2", "time": "2026-01-31T14:06:11Z", "by": "ann"},
+            {"event": "proven", "release": "2", "time": "2026-01-31T14:06:12Z", "by": "ann"},
+        ],
+    }
+    processes = {
+        "daemon": {"running": True},
+        "apps": [
+            {
+                "name": "shop",
+                "status": "partly",
+                "instances": 2,
+                "saved": False,
+                "processes": [process(), process(pm_id=1, pid=None, uptime=None, memory=0)],
+            }
+        ],
+        "plan": [
+            {"action": "start_daemon"},
+            {"action": "update", "app": "shop", "pm_id": 0, "options": ["args"], "by": "restart"},
+            {"action": "start", "app": "shop", "pm_id": 1, "why": "it is errored"},
+        ],
+    }
+    assert status("shop", releases, processes) == [
+        "shop: 2 (proven, live since 2026-01-31T14:06:11Z by ann)",
+        "  shop partly, 1 of 2 processes run, restarts 2, 50 MiB, up 2 h, NOT saved for the next boot",
+        "  the next deploy would change shop 0: update (args)",
+        "  the next deploy would change shop 1: start (it is errored)",
+        "  rollback goes to 1",
+    ]
