@@ -16,9 +16,10 @@ name: processes
 short_description: The processes of a declared app, as they run from one release
 version_added: 0.1.0
 description:
-  - Takes one entry of C(pm2_apps) and the directory of a release, and returns what the option O(zerodown.pm2.app#module:apps) takes.
-  - A process without C(name) gets the app's; C(cwd) is taken relative to the release; C(env) of the app is the base of each process'
-    C(env).
+  - Takes one entry of C(pm2_apps) and the directory of a release, and returns what the option
+    O(zerodown.pm2.app#module:apps) takes.
+  - A process without C(name) gets the app's; C(cwd) is taken relative to the release; C(env) of the app is the base of
+    each process' C(env).
 positional: release
 options:
   _input:

@@ -24,7 +24,8 @@ options:
     type: dict
     required: true
   processes:
-    description: The result of M(zerodown.pm2.app_info); its RV(zerodown.pm2.app_info#module:plan), if there is one, tells drift.
+    description:
+      - The result of M(zerodown.pm2.app_info); its RV(zerodown.pm2.app_info#module:plan), if there is one, tells drift.
     type: dict
     required: true
 author:
