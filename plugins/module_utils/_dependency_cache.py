@@ -90,7 +90,11 @@ def restore(cache: str, key: str, directory: str, link: bool) -> int:
             ) from error
         _tree.remove(entry)
         raise Damaged(str(error)) from error
-    return len(content["files"])
+    return _count(content["files"])
+
+
+def _count(records: List[List[Any]]) -> int:
+    return sum(not stat.S_ISDIR(record[1]) for record in records)
 
 
 def _restore_one(
@@ -163,8 +167,8 @@ def store(cache: str, key: str, directory: str, link: bool) -> Tuple[int, Option
         os.rename(partial, os.path.join(cache, key))
     except (OSError, Pm2Error, Damaged) as error:
         _tree.remove(partial)
-        return len(files), "the tree could not be kept: {0}".format(error)
-    return len(files), None
+        return _count(files), "the tree could not be kept: {0}".format(error)
+    return _count(files), None
 
 
 def _below(directory: str, roots: List[str]) -> Iterator[Tuple[str, os.stat_result]]:

@@ -28,12 +28,15 @@ _ABBREVIATED = re.compile(r"[0-9a-f]{4,40}\Z")
 # git-check-ref-format(1), and nothing that could be taken for an option
 _VERSION = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\]+\Z")
 
+_TELLING = re.compile(r"^(fatal|error|ssh): |^Host key|^No .* host key|Permission denied")
+
 
 @dataclass(frozen=True)
 class GitSource:
     """:ivar mirror: the bare repository on the host.
     :ivar key: content of a private key.
     :ivar known_hosts: content; None for what the user and the host know.
+    :ivar check: leave no trace, not even the key of a new host in the user's known_hosts.
     :ivar timeout: seconds for each run of git.
     """
 
@@ -47,6 +50,7 @@ class GitSource:
     key_file: Optional[str] = None
     known_hosts: Optional[str] = None
     accept_new_host: bool = False
+    check: bool = False
     timeout: float = 600.0
 
     kind = "git"
@@ -141,6 +145,9 @@ class GitSource:
                 'UserKnownHostsFile "{0}"'.format(os.path.join(private, "known_hosts")),
                 "GlobalKnownHostsFile /dev/null",
             ]
+        elif self.check:
+            # ssh writes to the first one
+            lines.append('UserKnownHostsFile "{0}" ~/.ssh/known_hosts'.format(os.path.join(private, "known_hosts")))
         # what comes first wins, ssh_config(5)
         return "\n".join(lines + ["Include ~/.ssh/config", "Match all", "Include /etc/ssh/ssh_config", ""])
 
@@ -299,9 +306,9 @@ def _unknown(source: GitSource, references: Dict[str, str]) -> str:
 
 
 def _reason(error: CommandError) -> str:
-    """git's first ``fatal:`` line; what comes after is advice."""
+    """The first line that tells something, of ssh or of git; what comes after is advice."""
     lines = [str(line).strip() for line in error.details.get("stderr_tail", []) if str(line).strip()]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "Host key", "No "))] or lines
+    telling = [line for line in lines if _TELLING.search(line)] or lines
     return telling[0].rstrip(".") if telling else error.message.rstrip(".")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple, Union
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _dotenv, _shared, _tree
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked, write_atomic
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked, sync_directory, write_atomic
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import (
     PRIVATE,
     Layout,
@@ -197,7 +197,7 @@ def _make(layout: Layout, wanted: Wanted, release: Release, env: Optional[bytes]
         for other in failed:
             discard(layout, other)
         os.rename(partial, release.path)
-        _tree.flush(layout.releases)
+        sync_directory(layout.releases)
     except OSError as error:
         with contextlib.suppress(Pm2Error):
             _tree.remove(partial)

@@ -477,7 +477,7 @@ def _staged(module: AnsibleModule, layout: Layout, by: str) -> Dict[str, Any]:
     params = module.params
     shared = params["shared"] or {}
     wanted = _stage.Wanted(
-        source=_source(params["source"], layout),
+        source=_source(params["source"], layout, module.check_mode),
         directories=shared.get("directories") or [],
         files=shared.get("files") or [],
         env=params["env_file"],
@@ -515,7 +515,7 @@ def _staged(module: AnsibleModule, layout: Layout, by: str) -> Dict[str, Any]:
     return result
 
 
-def _source(options: Dict[str, Any], layout: Layout) -> _stage.Source:
+def _source(options: Dict[str, Any], layout: Layout, check: bool) -> _stage.Source:
     """:raises Pm2Error: an option of another type of source is set, or one is not valid."""
     kind = options["type"]
     for name, value in options.items():
@@ -530,7 +530,7 @@ def _source(options: Dict[str, Any], layout: Layout) -> _stage.Source:
         given["timeout"] = float(options["timeout"])
     if kind == "git":
         given["accept_new_host"] = given.pop("host_key_checking", "strict") == "accept_new"
-        return GitSource(mirror=os.path.join(layout.cache, "repository.git"), **given)
+        return GitSource(mirror=os.path.join(layout.cache, "repository.git"), check=check, **given)
     if kind == "archive":
         return ArchiveSource(download=os.path.join(layout.cache, "download.partial"), **given)
     given.pop("timeout", None)

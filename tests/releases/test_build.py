@@ -116,7 +116,12 @@ def test_building_again_runs_nothing(app: App, repository: Repository) -> None:
     assert "diff" not in again
     assert snapshot(app.root) == before
     assert not app.build(release, scripts=["build"], timeout=300, check=True)["changed"]
-    for other in ({"scripts": []}, {"scripts": ["build"], "prune": True}, {"scripts": ["build"], "env": {"A": "1"}}):
+    others: list[dict[str, Any]] = [
+        {},
+        {"scripts": ["build"], "prune": True},
+        {"scripts": ["build"], "env": {"A": "1"}},
+    ]
+    for other in others:
         assert "never changed; stage a new one" in app.build(release, **other, fails=True)["msg"]
     assert snapshot(app.root) == before
 

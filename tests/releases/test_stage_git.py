@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -266,6 +267,25 @@ def test_two_stagings_at_once_make_one_release(app: App, repository: Repository)
     assert len(app.info()["releases"]) == 1
 
 
+def test_a_run_that_is_killed_leaves_no_release(app: App, repository: Repository, tmp_path: Path) -> None:
+    app.deploy(repository.source)
+    before = snapshot(app.current)
+    repository.write({f"file-{number}": "x" * 1000 for number in range(3000)})
+    pid = tmp_path / "pid"
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(app.stage, repository.source, prefix=["sh", "-c", 'echo $$ >"$0"; exec "$@"', str(pid)])
+        while not run.done() and not any(name.endswith(".partial") for name in os.listdir(app.root / "releases")):
+            pass
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    with pytest.raises(AssertionError, match="printed no result"):
+        run.result()
+    assert [release["live"] for release in app.info()["releases"]] == [True]
+    assert snapshot(app.current) == before
+    release = app.stage(repository.source)["release"]
+    assert len(list(app.path(release["id"]).iterdir())) > 3000
+    assert not any(path.suffix == ".partial" for path in (app.root / "releases").iterdir())
+
+
 def test_what_a_killed_run_left_is_removed(app: App, repository: Repository) -> None:
     app.stage(repository.source)
     for name in (".x.partial", ".x.removed", ".x.partial.clone"):
@@ -310,6 +330,28 @@ def test_the_env_file_goes_back_with_a_rollback(app: App, repository: Repository
     assert secret in (app.current / ".env").read_text()
     manifest = (app.current / ".zerodown/release.json").read_text()
     assert secret not in manifest
+
+
+def test_node_reads_the_env_file_as_it_was_declared(app: App, repository: Repository) -> None:
+    variables = {
+        "PLAIN": "postgres://u:p@h/db?a=b",
+        "EMPTY": "",
+        "WORDS": " two  words ",
+        "HASH": "a # b",
+        "DOLLAR": "$HOME ${HOME}",
+        "SINGLE": "it's",
+        "DOUBLE": 'say "hi"',
+        "BOTH": 'it\'s "both" \\n',
+        "BACKSLASH": "C:\\new",
+        "PEM": "-----BEGIN KEY-----\none\ntwo\n-----END KEY-----",
+        "UNICODE": "grüße ✓",
+    }
+    path = app.path(app.stage(repository.source, env_file=variables)["release"]["id"])
+    shown = subprocess.run(
+        ["node", "--env-file=.env", "-p", "JSON.stringify(process.env)"], cwd=path, check=True, capture_output=True
+    )
+    env = json.loads(shown.stdout)
+    assert {name: env.get(name) for name in variables} == variables
 
 
 def test_what_was_marked_bad_is_not_staged_by_accident(app: App, repository: Repository) -> None:
