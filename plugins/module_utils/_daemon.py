@@ -50,7 +50,7 @@ def ensure_running(home: Home, install: Pm2Install, timeout: float) -> bool:
             return False
         unit = managing_unit(home)
         if unit is not None:
-            _start_unit(unit, home, timeout)
+            start_unit(unit, home, timeout)
         else:
             spawn(home, install, timeout)
     return True
@@ -99,7 +99,12 @@ def _answers(home: Home) -> bool:
     return True
 
 
-def _start_unit(unit: ManagedUnit, home: Home, timeout: float) -> None:
+def start_unit(unit: ManagedUnit, home: Home, timeout: float) -> None:
+    """Let systemd start the daemon, and wait until it answers.
+
+    :param timeout: seconds.
+    :raises Pm2Error: it does not, or only root may.
+    """
     try:
         Systemd(unit.scope).start(unit.name, timeout)
     except CommandError as error:

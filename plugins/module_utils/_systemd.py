@@ -158,7 +158,7 @@ class Systemd:
     def _systemctl(self, *arguments: str, timeout: float = COMMAND_TIMEOUT, check: bool = True) -> Completed:
         scope = ["--user"] if self.scope == USER else []
         # --no-ask-password: a question would wait for ever; polkit may still allow it without one
-        argv = ["systemctl", *scope, "--no-ask-password", *arguments]
+        argv = ["systemctl", arguments[0], *scope, "--no-ask-password", *arguments[1:]]
         return run(argv, env=self._environment(), timeout=timeout, check=check)
 
     def _environment(self) -> Dict[str, str]:

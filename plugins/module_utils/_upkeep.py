@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.zerodown.pm2.plugins.module_utils import _dump
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._command import run
-from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import spawn
+from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running, spawn, start_unit
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
@@ -93,6 +93,18 @@ def _manager_of(unit: ManagedUnit, owner: str) -> Dict[str, Any]:
 def installed_node_version(install: Pm2Install) -> str:
     """The version of the Node on disk, without ``v``."""
     return run([install.node, "--version"], env=base_environment()).stdout.strip().lstrip("v")
+
+
+def start(home: Home, owner: str, install: Pm2Install, timeout: float) -> None:
+    """Start the daemon, as its owner; a unit in system scope as root, when we are.
+
+    :param timeout: seconds.
+    """
+    unit = managing_unit(home, owner)
+    if unit is not None and unit.scope != USER and os.geteuid() == 0:
+        start_unit(unit, home, timeout)
+    else:
+        as_user(owner, lambda: ensure_running(home, install, timeout))
 
 
 def stop(home: Home, owner: str, running: Running, timeout: float) -> List[str]:

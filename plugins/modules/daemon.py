@@ -112,12 +112,10 @@ from typing import Any, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _upkeep
-from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install, find_pm2
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, run
-from ansible_collections.zerodown.pm2.plugins.module_utils._owner import as_user
 from ansible_collections.zerodown.pm2.plugins.module_utils._upkeep import Running
 
 
@@ -174,7 +172,7 @@ def differs(running: Running, install: Pm2Install) -> bool:
 def started(module: AnsibleModule, home: Home, owner: str, install: Pm2Install) -> Dict[str, Any]:
     after = Running(install.version, _upkeep.installed_node_version(install), 0, None)
     if not module.check_mode:
-        as_user(owner, lambda: ensure_running(home, install, module.params["timeout"]))
+        _upkeep.start(home, owner, install, module.params["timeout"])
         after = _upkeep.look(home, owner) or after
     return {**result(None, after), "installed_version": install.version, "changed": True}
 
