@@ -32,6 +32,14 @@ class Layout:
 
     root: str
 
+    @classmethod
+    def at(cls, path: str) -> "Layout":
+        """:raises Pm2Error: the path is relative, or is the root of the file system."""
+        root = os.path.normpath(path)
+        if not os.path.isabs(path) or root.strip("/") == "":
+            raise Pm2Error("path must be the absolute path of an app's own directory, and {0!r} is not.".format(path))
+        return cls(root)
+
     @property
     def releases(self) -> str:
         return os.path.join(self.root, "releases")

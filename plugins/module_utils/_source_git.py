@@ -128,7 +128,8 @@ class GitSource:
             if user is not None:
                 path = os.path.join(private, "credentials")
                 _write_private(path, _with_credentials(address, user, password or ""))
-                options = ["-c", "credential.helper=store --file=" + shlex.quote(path)]
+                # the first one takes the user's own helpers away, which would learn the password
+                options = ["-c", "credential.helper=", "-c", "credential.helper=store --file=" + shlex.quote(path)]
             _write_private(os.path.join(private, "ssh_config"), self._ssh_config(private))
             yield _Session(self, [git] + options, address, private)
 

@@ -257,7 +257,7 @@ def main() -> None:
 
 
 def work(module: AnsibleModule) -> Dict[str, Any]:
-    layout = Layout(module.params["path"])
+    layout = Layout.at(module.params["path"])
     built = _build.build(layout, module.params["release"], _spec(module.params), module.check_mode)
     if built.notice:
         module.warn(built.notice)

@@ -438,7 +438,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
     for option, states in STATE_OPTIONS.items():
         if params[option] is not None and state not in states:
             raise Pm2Error("{0} has no meaning with state={1}; leave it out.".format(option, state))
-    layout = Layout(params["path"].rstrip("/") or "/")
+    layout = Layout.at(params["path"])
     by = params["by"] or _deploy_log.who()
     if state == "staged":
         return _staged(module, layout, by)

@@ -140,7 +140,7 @@ def main() -> None:
 def work(module: AnsibleModule) -> Dict[str, Any]:
     if module.params["events"] < 0:
         raise Pm2Error("events must be 0 or more.")
-    now = _stage.read(Layout(module.params["path"]))
+    now = _stage.read(Layout.at(module.params["path"]))
     return {
         "changed": False,
         "exists": bool(now.releases or now.events),

@@ -6,14 +6,20 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import quote
 
 import pytest
 from releases.conftest import App, Repository, make_repository, snapshot
@@ -71,6 +77,7 @@ def test_a_new_commit_is_a_new_release_and_check_mode_knows_it(app: App, reposit
     assert (app.current / "server.js").read_text() == "1\n"
 
 
+PASSWORD = "s3cr3t/p@ss"
 STRANGE = "$(id);x'y"
 
 
@@ -248,6 +255,52 @@ def test_credentials_reach_neither_manifest_nor_output(app: App) -> None:
     result = app.stage({"type": "git", "repo": repo}, fails=True)
     assert "127.0.0.1:9/shop.git cannot be read" in result["msg"]
     assert "s3cr3t-p4ss" not in json.dumps(result)
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """A repository as files (git's "dumb" protocol) for who has the password; looks whether it shows in a process."""
+
+    seen_in_processes: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                command = Path("/proc", name, "cmdline").read_text(errors="replace")
+                if PASSWORD in command and "pytest" not in command:
+                    self.seen_in_processes.append(command)
+        expected = "Basic " + base64.b64encode(f"someone:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") == expected:
+            super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Basic")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output of the tests clean."""
+
+
+def test_a_password_in_the_address(app: App, repository: Repository) -> None:
+    repository.git("update-server-info")
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(repository.path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            repo = f"http://someone:{quote(PASSWORD, safe='')}@127.0.0.1:{server.server_address[1]}/.git"
+            result = app.stage({"type": "git", "repo": repo})
+            wrong = app.stage(
+                {"type": "git", "repo": repo.replace(quote(PASSWORD, safe=""), "another-one")}, fails=True
+            )
+        finally:
+            server.shutdown()
+            thread.join()
+    assert Handler.seen_in_processes == []
+    assert PASSWORD not in json.dumps(result)
+    assert "Authentication failed" in wrong["msg"]
+    assert "another-one" not in json.dumps(wrong)
+    for path in app.root.rglob("*"):
+        assert not path.is_file() or PASSWORD not in path.read_bytes().decode("latin-1")
 
 
 def test_the_same_id_on_every_host(app: App, repository: Repository) -> None:

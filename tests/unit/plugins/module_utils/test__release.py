@@ -148,6 +148,12 @@ def test_an_id_is_made_of_time_and_revision() -> None:
     assert made == check_id("20260131T140509Z-1f3a9c2e")
 
 
+@pytest.mark.parametrize("path", ["shop", "./shop", "/", "//", "/srv/..", ""])
+def test_roots_that_are_refused(path: str) -> None:
+    with pytest.raises(Pm2Error, match="absolute path"):
+        Layout.at(path)
+
+
 def test_identity_does_not_depend_on_order() -> None:
     assert identity({"a": 1, "b": {"c": 2, "d": 3}}) == identity({"b": {"d": 3, "c": 2}, "a": 1})
     assert identity({"a": 1}) != identity({"a": 2})
