@@ -169,7 +169,6 @@ pm2_scope: user
 pm2_home: {json.dumps(str(PM2_HOME))}
 pm2_executable: {json.dumps(str(PM2))}
 node_executable: {json.dumps(shutil.which("node"))}
-pm2_scope: user
 pm2_apps_root: {json.dumps(str(DEMO / "apps"))}
 
 pm2_apps:
