@@ -105,8 +105,14 @@ def start_unit(unit: ManagedUnit, home: Home, timeout: float) -> None:
     :param timeout: seconds.
     :raises Pm2Error: it does not, or only root may.
     """
+    systemd = Systemd(unit.scope)
     try:
-        Systemd(unit.scope).start(unit.name, timeout)
+        # systemd may be at it already, after a crash: then it needs no order, which only root may give
+        deadline = time.monotonic() + timeout
+        while systemd.state(unit.name).active == "activating" and time.monotonic() < deadline:
+            time.sleep(5 * POLL_INTERVAL)
+        if systemd.state(unit.name).active != "active":
+            systemd.start(unit.name, timeout)
     except CommandError as error:
         raise Pm2Error(
             "The PM2 daemon of {0} belongs to the systemd unit {1}, which could not be started ({2}); start it as root "

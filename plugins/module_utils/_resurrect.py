@@ -53,21 +53,26 @@ def resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
     deadline = time.monotonic() + timeout
     started, skipped, failed, left_out = [], [], [], []
     waiting: List["tuple[Entry, Future[None]]"] = []
-    todo = missing(entries, [process.env for process in client.processes() if not process.is_leaving])
+    wanted: Dict[object, int] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        for saved in todo:
+        for saved in entries:
+            # looked at anew for each: somebody else may start apps at the same time
+            live = [process.env for process in client.processes() if not process.is_leaving]
+            key = instance_of(saved)
+            wanted[key] = wanted.get(key, 0) + 1
+            if sum(instance_of(env) == key for env in live) >= wanted[key]:
+                continue
             entry = with_present_node(saved)
             reason = None if entry.get("status") == STOPPED else obstacle(entry, which)
             if reason:
                 skipped.append(reason)
                 left_out.append(saved)
                 continue
-            before = len(client.processes())
             limit = max(1.0, deadline - time.monotonic())
             future = pool.submit(client.prepare, definition_of(entry), limit)
             waiting.append((entry, future))
             # the next one may go when this one has its pm_id, ready or not
-            while not future.done() and len(client.processes()) <= before and time.monotonic() < deadline:
+            while not future.done() and len(client.processes()) <= len(live) and time.monotonic() < deadline:
                 time.sleep(POLL_INTERVAL)
         for entry, future in waiting:
             try:

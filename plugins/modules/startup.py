@@ -372,7 +372,7 @@ def directives_of(parameters: Dict[str, Any]) -> List[Tuple[str, str]]:
     ]
     lines.append(("NoNewPrivileges", yes_no(parameters["no_new_privileges"])))
     if parameters["scope"] == USER:
-        asked = [name for name in [*_SYSTEM_ONLY, "read_write_paths"] if parameters[name]]
+        asked = [name for name in [*_SYSTEM_ONLY, "read_write_paths"] if parameters[name] not in (None, [])]
         if asked:
             raise Pm2Error("{0} is only available with scope: system.".format(asked[0]))
         return lines
