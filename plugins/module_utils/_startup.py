@@ -228,13 +228,20 @@ def look(registration: Registration) -> Found:
                 registration.path, mark.home
             )
         )
+    state = _state(registration)
+    if not text and state.path and state.path != registration.path:
+        raise Pm2Error(
+            "{0} is the name of another unit, {1}, which would be hidden; choose another name.".format(
+                registration.unit, state.path
+            )
+        )
     others = pm2_own_units(registration.home) if registration.scope == SYSTEM else []
     return Found(
         text=text,
         linger_by_us=mark is not None and mark.linger,
         replaces=([registration.path] if own_by_pm2 else []) + [path for path in others if path != registration.path],
         program=bytes.fromhex(registration.do(lambda: _read(registration.program).hex())),
-        state=_state(registration),
+        state=state,
         lingers=lingers(registration.user),
         has_home=registration.home.exists(),
     )
@@ -249,7 +256,7 @@ def _state(registration: Registration) -> UnitState:
     if not _has_manager(registration):
         link = os.path.join(os.path.dirname(registration.path), "default.target.wants", registration.unit)
         enabled = registration.do(lambda: os.path.islink(link))
-        return UnitState(active="inactive", enabled="enabled" if enabled else "", main_pid=0, age=None)
+        return UnitState(active="inactive", enabled="enabled" if enabled else "", main_pid=0, age=None, path="")
     return UnitState(**registration.do(lambda: asdict(registration.systemd().state(registration.unit))))
 
 

@@ -96,12 +96,14 @@ class UnitState:
     :ivar enabled: ``enabled``, ``disabled``, or empty when there is no such unit.
     :ivar main_pid: 0 while there is none.
     :ivar age: seconds since the main process was started; ``None`` when it never was.
+    :ivar path: of the file that the manager read; empty when there is none.
     """
 
     active: str
     enabled: str
     main_pid: int
     age: Optional[float]
+    path: str
 
 
 class Systemd:
@@ -114,7 +116,7 @@ class Systemd:
         self.scope = scope
 
     def state(self, unit: str) -> UnitState:
-        properties = ["ActiveState", "UnitFileState", "MainPID", "ExecMainStartTimestampMonotonic"]
+        properties = ["ActiveState", "UnitFileState", "MainPID", "ExecMainStartTimestampMonotonic", "FragmentPath"]
         output = self._systemctl("show", "--property={0}".format(",".join(properties)), "--", unit).stdout
         values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
         started = int(values.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
@@ -123,6 +125,7 @@ class Systemd:
             enabled=values.get("UnitFileState", ""),
             main_pid=int(values.get("MainPID") or 0),
             age=time.clock_gettime(time.CLOCK_MONOTONIC) - started if started else None,
+            path=values.get("FragmentPath", ""),
         )
 
     def reload(self) -> None:
