@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, STOPPED, App
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import changed_fields, differences, field_value
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
@@ -59,12 +60,12 @@ def log_directories(app: App) -> List[str]:
     return sorted({os.path.dirname(path) for path in paths if path and path != os.devnull})
 
 
-def apply(daemon: Client, plans: List[AppPlan], limits: Limits) -> List[Failure]:
+def apply(daemon: Client, plans: List[AppPlan], limits: Limits, bus: Bus) -> List[Failure]:
     """Do it; what does not hold afterwards. Stops at the first app whose processes do not hold one after another.
 
     :raises Pm2Error: PM2 refused a step, or took a field over wrongly.
     """
-    watch = Watch(daemon, limits.steady_time)
+    watch = Watch(daemon, limits.steady_time, bus)
     for plan in plans:
         watch.know(plan.processes)
     for plan in plans:

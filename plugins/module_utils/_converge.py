@@ -162,7 +162,7 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
     marks = LogMarks(directories, settings.home.daemon_log)
     with Bus(settings.home.pub_socket) as bus:
         try:
-            failures = apply(daemon, plans, Limits(settings.steady_time, settings.start_timeout))
+            failures = apply(daemon, plans, Limits(settings.steady_time, settings.start_timeout), bus)
         except Pm2Error as error:
             # what was done before it stays done, and is told
             with contextlib.suppress(Pm2Error):

@@ -107,6 +107,7 @@ class Watch:
 
     daemon: Client
     steady_time: float
+    bus: Bus
     restarts: Dict[int, int] = field(default_factory=dict)
     _seen: Dict[int, Tuple[Optional[int], int, float]] = field(default_factory=dict)
     _online: Set[Tuple[int, int]] = field(default_factory=set)
@@ -179,7 +180,11 @@ class Watch:
         found = []
         for process in processes:
             deaths = process.restarts - self.restarts.get(int(process.pm_id), 0)
-            if process.status == ERRORED:
+            load_error = self.bus.load_error(process.pm_id)
+            if load_error is not None:
+                text = "could not be loaded ({0}), though PM2 leaves it online".format(load_error)
+                found.append(Failure(process.name, text, process))
+            elif process.status == ERRORED:
                 found.append(Failure(process.name, "was given up by PM2 after too many restarts", process))
             elif deaths >= DEATHS_MAX and not _is_patient(process):
                 found.append(Failure(process.name, "ended {0} times since it was started".format(deaths), process))
