@@ -238,8 +238,13 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install, find_pm2
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home, user_name
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, run
-from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import SYSTEM, USER
-from ansible_collections.zerodown.pm2.plugins.module_utils._unit import UnitSpec, check_text
+from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import (
+    SYSTEM,
+    USER,
+    read_text,
+    unit_directory,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._unit import UnitSpec, check_text, mark_of
 
 _NAME = re.compile(r"^[A-Za-z0-9:_.-]+$")
 _SIZE = re.compile(r"^([0-9]+[KMGT]?|[0-9]+%|infinity)$")
@@ -311,11 +316,14 @@ def unit_name(name: Optional[str], user: str) -> str:
 
 
 def registration_of(parameters: Dict[str, Any], user: str, unit: str) -> Optional[_startup.Registration]:
-    """``None`` when there is no such user."""
+    """``None`` when there is no such user, and no unit that outlived one either."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        return None
+        left = mark_of(read_text(os.path.join(unit_directory(SYSTEM), unit)) or "")
+        if left is None or (parameters["state"], parameters["scope"]) != ("absent", SYSTEM):
+            return None
+        return _startup.Registration(SYSTEM, user, Home(left.home), unit)
     home = Home.of(parameters["pm2_home"] or os.path.join(entry.pw_dir, ".pm2"))
     check_text(home.path, "pm2_home")
     return _startup.Registration(parameters["scope"], user, home, unit)
@@ -490,8 +498,6 @@ def not_known_yet(unit: str, what: str) -> Dict[str, Any]:
 
 def absent(module: AnsibleModule, registration: Optional[_startup.Registration], unit: str) -> Dict[str, Any]:
     if registration is None:
-        # a unit in system scope could be there without its user, but nothing of it can run
-        module.warn("There is no user {0}; a unit of that user is not looked for.".format(module.params["user"]))
         return {"changed": False, "unit": unit}
     found = _startup.look(registration)
     changed = bool(found.text or found.replaces)
