@@ -117,4 +117,4 @@ def _client(home: Home, arguments: argparse.Namespace) -> Client:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    sys.stderr.write(sentence + "\n")

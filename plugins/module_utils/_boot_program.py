@@ -15,7 +15,7 @@ from typing import Any, Dict, List
 # imported for its name only: what is not imported, Ansible does not send to the host
 from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
 
-PACKAGE, _, FIRST = _boot.__name__.rpartition(".")
+PACKAGE, FIRST = _boot.__name__.rsplit(".", 1)
 FILE_NAME = "boot.pyz"
 
 _IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import ([\w, ]+)".format(re.escape(PACKAGE)), re.MULTILINE)

@@ -124,7 +124,7 @@ def choose(present: List[str], package: Dict[str, Any], declared: str, lockfile_
     :raises Pm2Error: it cannot be told, or the lockfile is missing.
     """
     lockfiles = {name: next((item for item in items if item in present), None) for name, items in LOCKFILES.items()}
-    named = str(package.get("packageManager") or "").split("@")[0]
+    named = str(package.get("packageManager") or "").split("@", maxsplit=1)[0]
     if declared == "auto":
         candidates = [name for name in LOCKFILES if lockfiles[name]] or ([named] if named in LOCKFILES else ["npm"])
         if len(candidates) > 1:

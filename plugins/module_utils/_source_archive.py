@@ -290,7 +290,8 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
 def _check_end(tar: tarfile.TarFile) -> None:
     """tarfile takes a damaged header for the end, and does not read on to the checksum of gzip behind it."""
     stream = tar.fileobj
-    assert stream is not None
+    if stream is None:
+        raise AssertionError("an open archive has its file")
     stream.seek(tar.offset)
     if stream.read(tarfile.BLOCKSIZE) != b"\0" * tarfile.BLOCKSIZE:
         raise tarfile.ReadError("it does not end where it should")

@@ -304,8 +304,7 @@ release:
       description: Whether it may go live only after a build.
       type: bool
     build:
-      description: What M(zerodown.pm2.build) did, or null. RV(release.build.status) is V(running), V(failed) or
-        V(done).
+      description: What M(zerodown.pm2.build) did, or null. Its C(status) is V(running), V(failed) or V(done).
       type: dict
     ready:
       description: Whether it may go live as far as building goes.

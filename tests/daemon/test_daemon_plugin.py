@@ -34,7 +34,7 @@ def plugin(pm2_home: Path, pm2_executable: str) -> Callable[..., dict[str, Any]]
             pm2_executable=pm2_executable,
             environment=passed,
             timeout=400,
-            **{"name": NAME, **arguments},
+            options={"name": NAME, **arguments},
         )
 
     return call

@@ -141,7 +141,7 @@ def test_the_command_line_stands_in_when_the_socket_speaks_something_unknown(
     start_daemon(pm2_home, Path(install.package), extra=elsewhere)
     from ansible_collections.zerodown.pm2.plugins.module_utils import _cli
 
-    original: Callable[..., dict[str, str]] = _cli.base_environment
+    original: Callable[..., dict[str, str]] = vars(_cli)["base_environment"]
     monkeypatch.setattr(_cli, "base_environment", lambda *arguments: {**original(*arguments), **elsewhere})
     warnings: list[str] = []
     with something_else_listens(pm2_home / "rpc.sock"):

@@ -21,20 +21,20 @@ def create(settings: Settings, backend: Backend, wanted: list[str]) -> None:
     """:param wanted: ``NAME=BASE``, where a base is a suite or ``SUITE+RECIPE``."""
     pairs = []
     for text in wanted:
-        name, _, base = text.partition("=")
+        name, _separator, base = text.partition("=")
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or not re.fullmatch(r"[a-z]+(\+[a-z0-9]+)?", base):
             raise HostsError(f"{text!r}: say NAME=SUITE or NAME=SUITE+RECIPE, in lower case.")
         pairs.append((name, base))
-    for base in sorted({base for _, base in pairs}):
+    for base in sorted({base for _name, base in pairs}):
         ensure_base(settings, backend, base)
     for name, base in pairs:
         backend.create(name, recipes.base_name(base))
-    start(settings, backend, [name for name, _ in pairs])
+    start(settings, backend, [name for name, _base in pairs])
 
 
 def ensure_base(settings: Settings, backend: Backend, base: str) -> None:
     """Build a suite's base, or bake one by its recipe: a playbook, run once on a host whose disk is then kept."""
-    suite, _, recipe = base.partition("+")
+    suite, _separator, recipe = base.partition("+")
     backend.build(suite)
     if not recipe:
         return
@@ -90,6 +90,6 @@ def _write_known_hosts(settings: Settings, backend: Backend) -> None:
     lines = []
     for name in backend.names():
         address, port = backend.address(name)
-        kind, key, *_ = backend.host_key(name).split()
+        kind, key = backend.host_key(name).split()[:2]
         lines.append(f"[{address}]:{port} {kind} {key}\n" if port != 22 else f"{address} {kind} {key}\n")
     settings.known_hosts.write_text("".join(lines))

@@ -22,7 +22,7 @@ INPUTS = {
 
 def base_name(base: str) -> str:
     """:param base: ``SUITE``, which is its own name, or ``SUITE+RECIPE``."""
-    _, _, recipe = base.partition("+")
+    recipe = base.partition("+")[2]
     return f"{base}-{_key(recipe)}" if recipe else base
 
 

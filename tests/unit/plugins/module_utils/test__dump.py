@@ -242,7 +242,12 @@ def test_what_keeps_an_entry_from_running(tmp_path: Path) -> None:
         "pm_exec_path": str(script),
         "pm_cwd": str(tmp_path),
     }
-    found, nowhere = (lambda name, _path: name), (lambda _name, _path: None)
+
+    def found(name: str, _path: object) -> str:
+        return name
+
+    def nowhere(_name: str, _path: object) -> None:
+        return None
 
     assert _dump.obstacle(good, found) is None
     assert "its interpreter node is missing" in str(_dump.obstacle(good, nowhere))

@@ -87,7 +87,8 @@ def listener(tmp_path: Path) -> Iterator[Callable[[Callable[[Any, str], bytes]],
                 except OSError:
                     return
                 with connection:
-                    data, message = b"", []
+                    data = b""
+                    message: list[object] = []
                     while not message:
                         chunk = connection.recv(4096)
                         if not chunk:
