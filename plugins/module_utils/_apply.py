@@ -138,8 +138,7 @@ class _Applier:
         if action.kind == REGISTER:
             self._register(action.number)
             return []
-        if action.pm_id is None:
-            raise AssertionError("only CREATE and REGISTER have no process yet")
+        assert action.pm_id is not None
         process = self.by_id[action.pm_id]
         if action.kind == STOP:
             self.daemon.stop(action.pm_id, self._stop_timeout(process))

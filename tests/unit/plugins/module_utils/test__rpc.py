@@ -88,7 +88,7 @@ def listener(tmp_path: Path) -> Iterator[Callable[[Callable[[Any, str], bytes]],
                     return
                 with connection:
                     data = b""
-                    message: list[object] = []
+                    message: list[Any] = []
                     while not message:
                         chunk = connection.recv(4096)
                         if not chunk:
