@@ -114,7 +114,7 @@ class _Applier:
         self.app = plan.app
         self.limits = limits
         self.watch = watch
-        self.by_id = {int(process.pm_id): process for process in plan.processes}
+        self.by_id = {process.pm_id: process for process in plan.processes}
 
     def run(self) -> List[Failure]:
         actions = self.plan.actions
@@ -168,9 +168,10 @@ class _Applier:
             self.daemon.stop(pm_id, self._stop_timeout(process))
         self.watch.restarts[pm_id] = process.restarts + (1 if running else 0)
         timeout = self._stop_timeout(process) + self._start_timeout(1)
+        reload = running and (action.reload or action.kind == RELOAD_PROCESS)
 
         def send() -> None:
-            if running and (action.reload or action.kind == RELOAD_PROCESS):
+            if reload:
                 self.daemon.reload(pm_id, changes, timeout)
                 return
             try:
@@ -180,7 +181,11 @@ class _Applier:
                 self.daemon.stop(pm_id, self._stop_timeout(process))
                 self.daemon.restart(pm_id, changes, timeout)
 
-        self.watch.until_answered(Call(send), Target.one(self.app.name, pm_id), timeout)
+        call = Call(send)
+        self.watch.until_answered(call, Target.one(self.app.name, pm_id), timeout)
+        if reload:
+            # until PM2 has removed the old worker, another reload is refused (PM2 7) or loses that worker (5 and 6)
+            call.wait(timeout)
         if any(difference.change == WATCH for difference in drift) or (
             self.app.definition.get("watch") and any(difference.option == "cwd" for difference in drift)
         ):
@@ -201,7 +206,7 @@ class _Applier:
         call = Call(lambda: self.daemon.prepare(definition, timeout))
         target = Target(self.app.name, count, without=frozenset(self.by_id))
         self.watch.until_answered(call, target, timeout)
-        created = {int(process.pm_id): process for process in target.choose(self.daemon.processes())}
+        created = {process.pm_id: process for process in target.choose(self.daemon.processes())}
         self.by_id.update(created)
         return sorted(created)
 
@@ -244,7 +249,7 @@ def still_as_before(plans: List[AppPlan], processes: List[Process]) -> List[Tupl
     found = []
     for plan in plans:
         pids = {process.pid for process in plan.processes if process.pid}
-        same = [int(item.pm_id) for item in of_app(processes, plan.app.name) if item.is_running() and item.pid in pids]
+        same = [item.pm_id for item in of_app(processes, plan.app.name) if item.is_running() and item.pid in pids]
         if same:
             found.append((plan.app.name, same))
     return found

@@ -102,7 +102,7 @@ def changed_fields(app: App, process: Process, found: List[Difference]) -> Dict[
         if difference.is_variable:
             continue
         name = fields[difference.option]
-        changes[name] = field_value(app, name, int(process.pm_id))
+        changes[name] = field_value(app, name, process.pm_id)
         if name in _LOG_FIELDS:
             changes["merge_logs"] = app.merge_logs
         elif name == "instance_var":
@@ -123,7 +123,7 @@ def instance_number(process: Process) -> int:
     try:
         return int(process.env[process.env.get("instance_var") or "NODE_APP_INSTANCE"])
     except (KeyError, ValueError, TypeError):
-        return process.pm_id if isinstance(process.pm_id, int) else 0
+        return process.pm_id
 
 
 def variable_text(value: Any) -> str:

@@ -151,7 +151,7 @@ def snapshot(samples: List[List[Process]]) -> Snapshot:
     """:param samples: PM2's list at one or more moments; what is saved is the last."""
     entries, accidents = [], []
     for process in samples[-1]:
-        if process.is_module or process.is_leaving:
+        if process.is_module:
             continue
         same = [earlier for sample in samples for earlier in sample if earlier.pm_id == process.pm_id]
         stopped = is_stopped_on_purpose(same)

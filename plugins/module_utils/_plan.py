@@ -112,7 +112,7 @@ class AppPlan:
 
 def of_app(processes: List[Process], name: str) -> List[Process]:
     """The processes of one app: all of its name, but never PM2's own modules."""
-    return [item for item in processes if item.name == name and not item.is_module and not item.is_leaving]
+    return [item for item in processes if item.name == name and not item.is_module]
 
 
 def has_done_its_work(process: Process) -> bool:
@@ -146,19 +146,17 @@ def make(app: App, processes: List[Process], now: float, steady_time: float) -> 
 
 
 def _delete(app: App, process: Process, why: str) -> Action:
-    return Action(DELETE, app.name, pm_id=int(process.pm_id), why=why)
+    return Action(DELETE, app.name, pm_id=process.pm_id, why=why)
 
 
 def _split(app: App, own: List[Process]) -> Tuple[List[Process], List[Process], Dict[int, List[Difference]]]:
     """Those that stay, those that are too many, and the differences of all."""
     if not app.definition:
         return own, [], {}
-    drift = {int(process.pm_id): differences(app, process) for process in own}
+    drift = {process.pm_id: differences(app, process) for process in own}
     # of several of one name, one that is as declared stays before one that is not, a low number before a high one
-    ranked = sorted(
-        own, key=lambda process: (bool(drift[int(process.pm_id)]), instance_number(process), int(process.pm_id))
-    )
-    stay = sorted(ranked[: app.instances], key=lambda process: (instance_number(process), int(process.pm_id)))
+    ranked = sorted(own, key=lambda process: (bool(drift[process.pm_id]), instance_number(process), process.pm_id))
+    stay = sorted(ranked[: app.instances], key=lambda process: (instance_number(process), process.pm_id))
     return stay, ranked[app.instances :], drift
 
 
@@ -167,7 +165,7 @@ def _make_stopped(app: App, own: List[Process]) -> AppPlan:
     if not app.definition:
         for process in own:
             if process.status != STOPPED:
-                result.actions.append(Action(STOP, app.name, pm_id=int(process.pm_id)))
+                result.actions.append(Action(STOP, app.name, pm_id=process.pm_id))
             if process.env.get("cron_restart"):
                 result.warnings.append(
                     "PM2 will start app {0} again by its cron_restart; declare the whole app, or state absent.".format(
@@ -181,12 +179,12 @@ def _make_stopped(app: App, own: List[Process]) -> AppPlan:
     stay, surplus, result.drift = _split(app, own)
     result.actions += [_delete(app, process, "more than declared") for process in surplus]
     for process in stay:
-        options = _names(result.drift[int(process.pm_id)])
+        options = _names(result.drift[process.pm_id])
         if options:
             result.actions.append(_delete(app, process, "entered anew with other options"))
             result.actions.append(Action(REGISTER, app.name, number=instance_number(process), options=options))
         elif process.status != STOPPED:
-            result.actions.append(Action(STOP, app.name, pm_id=int(process.pm_id)))
+            result.actions.append(Action(STOP, app.name, pm_id=process.pm_id))
     numbers = {instance_number(process) for process in stay}
     free = (number for number in range(app.instances + len(stay)) if number not in numbers)
     for _missing in range(app.instances - len(stay)):
@@ -202,7 +200,7 @@ def _make_online(app: App, own: List[Process], now: float, steady_time: float) -
     result.actions += [_delete(app, process, "more than declared") for process in surplus]
     if any(difference.change == STOP_ALL for process in stay for difference in _of(result, process)):
         result.actions += [
-            Action(STOP, app.name, pm_id=int(process.pm_id), why="its mode changes")
+            Action(STOP, app.name, pm_id=process.pm_id, why="its mode changes")
             for process in stay
             if process.status != STOPPED
         ]
@@ -218,7 +216,7 @@ def _make_online(app: App, own: List[Process], now: float, steady_time: float) -
 
 
 def _of(result: AppPlan, process: Process) -> List[Difference]:
-    return result.drift.get(int(process.pm_id), [])
+    return result.drift.get(process.pm_id, [])
 
 
 def _names(drift: List[Difference]) -> Tuple[str, ...]:
@@ -226,7 +224,7 @@ def _names(drift: List[Difference]) -> Tuple[str, ...]:
 
 
 def _bring_up(app: App, process: Process, drift: List[Difference]) -> List[Action]:
-    pm_id = int(process.pm_id)
+    pm_id = process.pm_id
     running = process.is_running()
     if drift:
         options = _names(drift)

@@ -57,7 +57,7 @@ def resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
     with ThreadPoolExecutor(WORKERS) as pool:
         for saved in entries:
             # looked at anew for each: somebody else may start apps at the same time
-            live = [process.env for process in client.processes() if not process.is_leaving]
+            live = [process.env for process in client.processes()]
             key = instance_of(saved)
             wanted[key] = wanted.get(key, 0) + 1
             if sum(instance_of(env) == key for env in live) >= wanted[key]:

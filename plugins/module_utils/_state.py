@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional
 
 ONLINE = "online"
 STOPPED = "stopped"
@@ -17,9 +17,10 @@ ERRORED = "errored"
 
 @dataclass(frozen=True)
 class Process:
-    """One entry of PM2's process list.
+    """One entry of PM2's process list. A worker that a reload is about to remove is not in it (PM2 lib/God/Methods.js
+    getFormatedProcesses).
 
-    :ivar pm_id: a number; the text ``_old_<id>`` for a worker that a reload is about to remove.
+    :ivar pm_id: PM2's number of it.
     :ivar pid: ``None`` while there is no process.
     :ivar status: PM2's word: online, stopped, stopping, launching, errored, ``waiting restart``.
     :ivar started_at: when this pid was started, milliseconds since 1970.
@@ -28,7 +29,7 @@ class Process:
     :ivar env: the whole ``pm2_env``, secrets included: never return or print it.
     """
 
-    pm_id: Union[int, str]
+    pm_id: int
     name: str
     pid: Optional[int]
     status: str
@@ -45,10 +46,6 @@ class Process:
         """Whether it is one of PM2's own modules (pm2 install), not an app."""
         return bool(self.env.get("pmx_module"))
 
-    @property
-    def is_leaving(self) -> bool:
-        return isinstance(self.pm_id, str)
-
     def is_running(self) -> bool:
         """PM2 says online, and the pid is really there: a crash-looping app reads *online* nearly always."""
         return self.status == ONLINE and self.pid is not None and pid_exists(self.pid)
@@ -62,10 +59,9 @@ def parse(entry: Dict[str, Any]) -> Process:
     """:param entry: one item of ``getMonitorData`` or of ``pm2 jlist``, which have the same shape."""
     env = entry.get("pm2_env") or {}
     monit = entry.get("monit") or {}
-    pm_id = str(entry.get("pm_id", env.get("pm_id")))
     exit_code = env.get("exit_code")
     return Process(
-        pm_id=int(pm_id) if pm_id.isdigit() else pm_id,
+        pm_id=int(entry["pm_id"]),
         name=str(env.get("name", entry.get("name", ""))),
         pid=entry.get("pid") or None,
         status=str(env.get("status", "")),
@@ -80,5 +76,5 @@ def parse(entry: Dict[str, Any]) -> Process:
 
 
 def parse_all(entries: List[Dict[str, Any]]) -> List[Process]:
-    """In the order of the pm_ids, leaving workers last."""
-    return sorted(map(parse, entries), key=lambda process: (process.is_leaving, str(process.pm_id).zfill(9)))
+    """In the order of the pm_ids."""
+    return sorted(map(parse, entries), key=lambda process: process.pm_id)

@@ -30,8 +30,9 @@ POLL_INTERVAL = 0.1
 # an app that is meant to try again (see _is_patient) may die as often as it likes until the time is over
 DEATHS_MAX = 3
 # "Error: no", "TypeError: no", "ModuleNotFoundError: no"
-_ERROR_LINE = re.compile(r"^(Uncaught )?[\w.]*(Error|Exception)\b.*:")
-_DAEMON_CHAT = ": PM2 log: "
+_ERROR_LINE = re.compile(r"^(.* PM2 error: |Uncaught )?[\w.]*(Error|Exception)\b.*:")
+# what the daemon says of every start and end, and of a process without a pid each time that its memory is asked for
+_DAEMON_CHAT = re.compile(r": PM2 log: |pidusage|One of the pids provided is invalid")
 # a stack may be longer than what is returned
 _LINES_WITH_CAUSE = 60
 # PM2's own, when the app says nothing (PM2 constants.js GRACEFUL_LISTEN_TIMEOUT)
@@ -96,6 +97,9 @@ class Call:
     def is_answered(self) -> bool:
         return not self._thread.is_alive()
 
+    def wait(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
 
 @dataclass
 class Watch:
@@ -116,9 +120,9 @@ class Watch:
     def know(self, processes: List[Process]) -> None:
         """Processes as they were before anything was done: what they did earlier does not count."""
         for process in processes:
-            self.restarts[int(process.pm_id)] = process.restarts
+            self.restarts[process.pm_id] = process.restarts
             if process.status == ONLINE:
-                self._online.add((int(process.pm_id), process.started_at))
+                self._online.add((process.pm_id, process.started_at))
 
     def until_answered(self, call: Call, target: Target, timeout: float) -> None:
         """Wait for the answer, but no longer than until it is clear that the app fails.
@@ -155,9 +159,7 @@ class Watch:
         processes = self.daemon.processes()
         now = time.monotonic()
         for process in processes:
-            if process.is_leaving:
-                continue
-            pm_id = int(process.pm_id)
+            pm_id = process.pm_id
             state = (process.pid if process.is_running() else None, process.restarts)
             if self._seen.get(pm_id, (None, -1, 0.0))[:2] != state:
                 self._seen[pm_id] = (*state, now)
@@ -179,7 +181,7 @@ class Watch:
         """Those that will not come up by waiting."""
         found = []
         for process in processes:
-            deaths = process.restarts - self.restarts.get(int(process.pm_id), 0)
+            deaths = process.restarts - self.restarts.get(process.pm_id, 0)
             load_error = self.bus.load_error(process.pm_id)
             if load_error is not None:
                 text = "could not be loaded ({0}), though PM2 leaves it online".format(load_error)
@@ -203,7 +205,7 @@ class Watch:
         if len(own) < target.count:
             found.append(Failure(target.name, "has {0} of {1} processes".format(len(own), target.count)))
         for process in own:
-            pid, _restarts, since = self._seen[int(process.pm_id)]
+            pid, _restarts, since = self._seen[process.pm_id]
             if has_done_its_work(process):
                 continue
             if pid is None:
@@ -224,12 +226,12 @@ class Watch:
             Failure(
                 process.name,
                 "runs, but did not send 'ready' within its listen_timeout of {0} ms".format(
-                    self._unready[int(process.pm_id)]
+                    self._unready[process.pm_id]
                 ),
                 process,
             )
             for process in processes
-            if int(process.pm_id) in self._unready
+            if process.pm_id in self._unready
         ]
 
 
@@ -287,8 +289,7 @@ class LogMarks:
         found = self.since(path, lines) if isinstance(path, str) else []
         if _says_something(found):
             return str(path), found
-        # what it says of every start and end is known
-        log = [line for line in self.since(self.daemon_log, _LINES_WITH_CAUSE * 10) if _DAEMON_CHAT not in line]
+        log = [line for line in self.since(self.daemon_log, _LINES_WITH_CAUSE * 10) if not _DAEMON_CHAT.search(line)]
         return self.daemon_log, log[-lines:]
 
 

@@ -36,7 +36,7 @@ def stop_daemon(rpc: Rpc, timeout: float) -> List[str]:
     deadline = time.monotonic() + max(timeout - RESERVE, 1.0)
     try:
         rpc.announce_kill()
-        processes = [process for process in parse_all(rpc.processes()) if isinstance(process.pm_id, int)]
+        processes = parse_all(rpc.processes())
     except DaemonNotRunning:
         return []
     if processes:
@@ -54,4 +54,4 @@ def stop_daemon(rpc: Rpc, timeout: float) -> List[str]:
 def _delete(rpc: Rpc, process: Process, deadline: float) -> None:
     # one that cannot be stopped must not keep the others from it; who is left over is seen by its pid
     with contextlib.suppress(Pm2Error):
-        rpc.delete(int(process.pm_id), max(0.1, deadline - time.monotonic()))
+        rpc.delete(process.pm_id, max(0.1, deadline - time.monotonic()))

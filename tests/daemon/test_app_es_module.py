@@ -46,3 +46,16 @@ def test_a_rejection_of_the_running_app_is_not_one_of_its_loading(app: dict[str,
         "setTimeout(() => Promise.reject(new Error('stray')), 500); setInterval(() => {}, 1000)"
     )
     assert run_module("app", **app)["changed"]
+
+
+def test_the_one_before_can_be_put_back_at_once(app: dict[str, Any], tmp_path: Path) -> None:
+    """PM2's own reload goes on for listen_timeout after the module has seen that it fails."""
+    script = Path(app["script"])
+    script.write_text("setInterval(() => {}, 1000)")
+    run_module("app", **app, listen_timeout=5000)
+    bad = tmp_path / "bad.mjs"
+    bad.write_text("throw new Error('boom')")
+    run_module("app", **{**app, "script": str(bad)}, listen_timeout=5000, fails=True)
+    result = run_module("app", **app, listen_timeout=5000)
+    assert result["apps"][0]["status"] == "online"
+    assert not run_module("app", **app, listen_timeout=5000)["changed"]

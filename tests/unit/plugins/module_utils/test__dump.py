@@ -103,12 +103,11 @@ def test_stopped_on_purpose(samples: list[Process], stopped: bool) -> None:
     assert _dump.is_stopped_on_purpose(samples) is stopped
 
 
-def test_a_snapshot_leaves_out_modules_and_leaving_workers_and_tells_accidents() -> None:
+def test_a_snapshot_leaves_out_modules_and_tells_accidents() -> None:
     module = process(1, name="pm2-logrotate", pmx_module=True)
-    leaving = parse({"pid": 5, "name": "web", "pm2_env": {**process().env, "pm_id": "_old_0"}})
     broken = process(2, status="errored", name="broken")
 
-    snapshot = _dump.snapshot([[process(), module, leaving, broken]])
+    snapshot = _dump.snapshot([[process(), module, broken]])
 
     assert [entry["name"] for entry in snapshot.entries] == ["web", "broken"]
     assert snapshot.entries[1]["status"] == "online"

@@ -25,11 +25,9 @@ def test_online_without_a_live_pid_is_not_running() -> None:
         assert not parse({"pid": pid, "pm_id": 0, "pm2_env": {"status": "online"}}).is_running()
 
 
-def test_a_leaving_worker_keeps_its_text_id_and_comes_last() -> None:
-    entries = [
-        {"pm_id": pm_id, "pid": 1, "pm2_env": {"name": "web", "status": "online"}} for pm_id in ("_old_0", 10, 9)
-    ]
-    assert [process.pm_id for process in parse_all(entries)] == [9, 10, "_old_0"]
+def test_the_order_is_that_of_the_numbers() -> None:
+    entries = [{"pm_id": pm_id, "pid": 1, "pm2_env": {"name": "web", "status": "online"}} for pm_id in (10, 9)]
+    assert [process.pm_id for process in parse_all(entries)] == [9, 10]
 
 
 def test_an_environment_is_never_shown() -> None:
