@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.pm2_host import find_free_port, pm2_package, private_home, start_daemon
+from support.apps import write_scripts
+from support.pm2_host import find_free_port, pm2_package, private_home, run_pm2, start_daemon
+from support.run_module import run_module
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
 
 PM2_VERSIONS = ["7", "6", "5"]
 
@@ -46,3 +50,40 @@ def daemon(pm2_home: Path, pm2_version: str) -> Rpc:
 def free_port() -> Callable[[], int]:
     """A function: each call gives a TCP port of 127.0.0.1 that nothing listens on."""
     return find_free_port
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Path:
+    """A directory with the scripts of support/apps.py."""
+    return write_scripts(tmp_path / "app")
+
+
+@pytest.fixture
+def app(pm2_home: Path, pm2_executable: str) -> Callable[..., dict[str, Any]]:
+    """The module ``app`` for :func:`pm2_home`: a mapping of its options, then what run_module() takes."""
+
+    def run(options: dict[str, Any], **how: Any) -> dict[str, Any]:
+        defaults = {"pm2_home": str(pm2_home), "pm2_executable": pm2_executable, "steady_time": 0.5}
+        return run_module("app", options={**defaults, **options}, **how)
+
+    return run
+
+
+@pytest.fixture
+def processes(pm2_home: Path) -> Callable[[str], list[Process]]:
+    """A function: the processes of one name in :func:`pm2_home`, by pm_id."""
+
+    def read(name: str) -> list[Process]:
+        return [item for item in parse_all(Rpc(str(pm2_home / "rpc.sock")).processes()) if item.name == name]
+
+    return read
+
+
+@pytest.fixture
+def pm2(pm2_home: Path, pm2_executable: str) -> Callable[..., str]:
+    """PM2's own command line for :func:`pm2_home`, as a person uses it: ``pm2("restart", "web")``."""
+
+    def run(*arguments: str, cwd: Path = Path("/"), **variables: str) -> str:
+        return run_pm2(pm2_home, pm2_executable, *arguments, cwd=cwd, **variables)
+
+    return run

@@ -23,12 +23,15 @@ SCRIPTS = {
     ),
     "boot_crash.js": "throw new Error('boom at boot');\n",
     "late_crash.js": "setInterval(() => {}, 1000); setTimeout(() => { throw new Error('boom late'); }, 700);\n",
-    "exit_0.js": "console.log('worked');\n",
-    "exit_3.js": "console.log('worked badly'); process.exitCode = 3;\n",
+    # in fork mode the channel to PM2 would keep a process alive that only comes to its end
+    "exit_0.js": "console.log('worked'); setTimeout(() => process.exit(0), 50);\n",
+    "exit_3.js": "console.log('worked badly'); setTimeout(() => process.exit(3), 50);\n",
     "no_module.js": "require('no-such-module');\n",
     "ready.js": "setTimeout(() => process.send('ready'), 200); setInterval(() => {}, 1000);\n",
     "loop.py": "import time\nprint('python up', flush=True)\nwhile True:\n    time.sleep(1)\n",
-    "leak.js": "console.error('cannot log in with ' + process.env.DB_PASSWORD); process.exitCode = 1;\n",
+    "leak.js": (
+        "console.error('cannot log in with ' + process.env.DB_PASSWORD);\nsetTimeout(() => process.exit(1), 50);\n"
+    ),
 }
 
 

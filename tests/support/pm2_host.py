@@ -64,6 +64,14 @@ def start_daemon(home: Path, package: Path, extra: dict[str, str] | None = None)
     return process.pid
 
 
+def run_pm2(home: Path, executable: str, *arguments: str, cwd: Path = Path("/"), **variables: str) -> str:
+    """What PM2's command line prints."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PM2_HOME": str(home), **variables}
+    return subprocess.run(
+        [executable, *arguments], cwd=cwd, env=environment, capture_output=True, check=True, text=True, timeout=60
+    ).stdout
+
+
 def end_daemon(home: Path) -> None:
     """Kill the daemon of this home and all it started, by pid; the daemon first, so that it restarts nothing."""
     rpc = Rpc(str(home / "rpc.sock"), timeout=5)
