@@ -27,9 +27,11 @@ def plugin(pm2_home: Path, pm2_executable: str) -> Callable[..., dict[str, Any]]
     # the machine's own extra certificates, where it has some
     passed = {name: os.environ[name] for name in ("NODE_EXTRA_CA_CERTS",) if name in os.environ}
 
-    def call(**arguments: Any) -> dict[str, Any]:
+    def call(check: bool = False, fails: bool = False, **arguments: Any) -> dict[str, Any]:
         return run_module(
             "plugin",
+            check=check,
+            fails=fails,
             pm2_home=str(pm2_home),
             pm2_executable=pm2_executable,
             environment=passed,
