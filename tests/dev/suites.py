@@ -80,6 +80,7 @@ TEST = [
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py", may_skip=True),
     Suite("package", f"{PYTEST} tests/package"),
+    Suite("guides", f"{PYTEST} tests/docs"),
     Suite("demo", f"{PYTEST} tests/demo"),
     *CHECK,
 ]
