@@ -250,7 +250,9 @@ ignore_watch:
   aliases: [ignoreWatch]
 watch_options:
   description:
-    - Options of chokidar, which does the watching.
+    - Options of chokidar 3, which does the watching. V(alwaysStat), V(atomic), V(awaitWriteFinish), V(binaryInterval),
+      V(cwd), V(depth), V(disableGlobbing), V(followSymlinks), V(ignored), V(ignoreInitial),
+      V(ignorePermissionErrors), V(interval), V(persistent), V(usePolling).
   type: dict
   aliases: [watchOptions]
 source_map_support:

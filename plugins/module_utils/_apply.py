@@ -14,6 +14,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, S
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import changed_fields, differences, field_value
+from ansible_collections.zerodown.pm2.plugins.module_utils._dump import AT_REST
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
@@ -216,8 +217,7 @@ class _Applier:
         for name in LOG_FIELDS:
             if name in definition:
                 definition[name] = field_value(self.app, name, number)
-        definition.update({definition["instance_var"]: number, "status": STATUS_STOPPED})
-        definition.update(restart_time=0, unstable_restarts=0)
+        definition.update({**AT_REST, definition["instance_var"]: number, "status": STATUS_STOPPED})
         self.daemon.prepare(definition, GRACE)
 
     def _make_directories(self) -> None:

@@ -70,7 +70,7 @@ _FIELDS = {
 
 # what PM2 gives a process when it runs; one that is registered as stopped must bring it along (`pm2 ls` reads it, and a
 # restart counter that is missing would become NaN)
-_AT_REST = {
+AT_REST = {
     "restart_time": 0,
     "unstable_restarts": 0,
     "axm_actions": [],
@@ -106,7 +106,7 @@ def entry_of(process: Process, stopped: bool) -> Entry:
     entry["node_args"] = _texts(entry.get("node_args"))
     entry["status"] = STOPPED if stopped else ONLINE
     if stopped:
-        entry.update(_AT_REST)
+        entry.update(AT_REST)
     return entry
 
 
@@ -425,5 +425,5 @@ def definition_of(entry: Entry) -> Entry:
     definition["args"] = _texts(entry.get("args"))
     definition["node_args"] = _texts(entry.get("node_args"))
     if entry.get("status") == STOPPED:
-        definition.update(_AT_REST)
+        definition.update(AT_REST)
     return definition

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
 # How a change is applied, from the cheapest to the dearest.
 # The worker is restarted with the new field; one of a cluster by PM2's reload, which starts the new one first.
@@ -48,12 +48,16 @@ LEFT_OUT: Dict[str, str] = {
     "event_loop_inspector": "read by nothing in PM2 5, 6 and 7",
 }
 
-_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
-_SIZE = re.compile(r"^(\d+)([KMG]?)$")
-_DURATION = re.compile(r"^(\d+)(ms|s|m|h)?$")
+# for fullmatch: "$" would let a line end through, "\\d" the digits of other scripts
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_SIZE = re.compile(r"([0-9]+)([KMG]?)")
+_DURATION = re.compile(r"([0-9]+)(ms|s|m|h)?")
+_WHOLE = re.compile(r"[0-9]+")
+_INTEGER = re.compile(r"-?[0-9]+")
 _WORD = re.compile(r"""[^\s"'=]+="[^"]*"|[^\s"'=]+='[^']*'|"([^"]*)"|'([^']*)'|\S+""")
 _BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _MILLISECONDS = {None: 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_TIMER_MAX = 2**31 - 1
 _TRUE = ("true", "yes", "on")
 _FALSE = ("false", "no", "off")
 
@@ -74,7 +78,7 @@ def parse_text(value: Any) -> str:
 
 def parse_name(value: Any) -> str:
     text = str(value)
-    if not _NAME.match(text) or text == "all" or text.isdigit():
+    if not _NAME.fullmatch(text) or text in ("all", "null") or text.isdigit():
         raise ValueError(
             "made of letters, digits, '.', '_' and '-', and not 'all' or a number, which PM2 takes for others"
         )
@@ -90,21 +94,31 @@ def parse_flag(value: Any) -> bool:
 
 
 def parse_whole(value: Any) -> int:
-    if isinstance(value, bool) or not re.match(r"^\d+(\.0+)?$", str(value)):
+    text = _without_fraction(value)
+    if isinstance(value, bool) or not _WHOLE.fullmatch(text):
         raise ValueError("a whole number from 0")
-    return int(float(str(value)))
+    return int(text)
+
+
+def _without_fraction(value: Any) -> str:
+    """A number from a template may come as 3.0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def parse_milliseconds(value: Any) -> int:
     """``8000``, ``8000ms``, ``8s``, ``5m``, ``1h``; PM2 itself knows units for min_uptime only."""
-    match = _DURATION.match(re.sub(r"\.0+$", "", str(value)))
+    match = _DURATION.fullmatch(_without_fraction(value))
     if isinstance(value, bool) or not match:
         raise ValueError("a time: milliseconds, or a number with ms, s, m or h such as 8s")
-    return int(match.group(1)) * _MILLISECONDS[match.group(2)]
+    milliseconds = int(match.group(1)) * _MILLISECONDS[match.group(2)]
+    # a timer of Node that is longer than this fires at once
+    if milliseconds > _TIMER_MAX:
+        raise ValueError("at most 24 days")
+    return milliseconds
 
 
 def parse_bytes(value: Any) -> int:
-    match = _SIZE.match(re.sub(r"\.0+$", "", str(value)))
+    match = _SIZE.fullmatch(_without_fraction(value))
     if isinstance(value, bool) or not match:
         raise ValueError("a size: bytes, or a number with K, M or G such as 300M")
     return int(match.group(1)) * _BYTES[match.group(2)]
@@ -140,10 +154,10 @@ def scalar_text(value: Any) -> str:
 
 def parse_instances(value: Any) -> int:
     """``max`` and 0 mean one for each CPU, -1 one less, and so on."""
-    text = str(value).strip()
+    text = _without_fraction(value)
     if text == "max":
         return MAX_INSTANCES
-    if isinstance(value, bool) or not re.match(r"^-?\d+$", text):
+    if isinstance(value, bool) or not _INTEGER.fullmatch(text):
         raise ValueError("a whole number or 'max'")
     return int(text)
 
@@ -177,10 +191,61 @@ def parse_watch(value: Any) -> Union[bool, List[str]]:
         try:
             return parse_flag(value)
         except ValueError:
-            return [parse_text(value)]
-    if not value:
-        return True
-    return [parse_text(item) for item in value]
+            return parse_patterns([value])
+    return parse_patterns(value) if value else True
+
+
+def parse_patterns(value: Any) -> List[str]:
+    """Globs for chokidar 3, the one in PM2 5 to 7: it throws for an empty one, inside PM2's daemon, and ends that."""
+    patterns = parse_words(value)
+    if not all(0 < len(pattern.lstrip("!")) < _PATTERN_MAX for pattern in patterns):
+        raise ValueError("a list of paths or patterns that are not empty")
+    return patterns
+
+
+def parse_watch_options(value: Any) -> Dict[str, Any]:
+    """Only what chokidar 3 knows, in the types that it takes: it is trusted with PM2's daemon."""
+    if not isinstance(value, dict) or not set(value) <= set(_WATCH_OPTIONS):
+        raise ValueError("a mapping of chokidar's options ({0})".format(", ".join(sorted(_WATCH_OPTIONS))))
+    parsed = {}
+    for name, item in value.items():
+        try:
+            parsed[name] = _WATCH_OPTIONS[name](item)
+        except ValueError as error:
+            raise ValueError("right in {0}, which must be {1}".format(name, error)) from error
+    return parsed
+
+
+def _parse_flag_or_whole(value: Any) -> Union[bool, int]:
+    try:
+        return parse_flag(value)
+    except ValueError:
+        return parse_whole(value)
+
+
+def _parse_write_finish(value: Any) -> Union[bool, Dict[str, int]]:
+    if not isinstance(value, dict):
+        return parse_flag(value)
+    if not set(value) <= {"stabilityThreshold", "pollInterval"}:
+        raise ValueError("true, false, or stabilityThreshold and pollInterval")
+    return {name: parse_whole(item) for name, item in value.items()}
+
+
+_PATTERN_MAX = 4096
+_WATCH_OPTIONS: Dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(
+        (
+            *("persistent", "ignoreInitial", "followSymlinks", "disableGlobbing", "usePolling", "alwaysStat"),
+            "ignorePermissionErrors",
+        ),
+        parse_flag,
+    ),
+    **dict.fromkeys(("interval", "binaryInterval", "depth"), parse_whole),
+    "ignored": parse_patterns,
+    "cwd": parse_text,
+    "atomic": _parse_flag_or_whole,
+    "awaitWriteFinish": _parse_write_finish,
+}
 
 
 def parse_mapping(value: Any) -> Dict[str, Any]:
@@ -189,6 +254,9 @@ def parse_mapping(value: Any) -> Dict[str, Any]:
     return value
 
 
+_CRON_STEP = re.compile(r"(?:(\*|[0-9]+)|([0-9]+)-([0-9]+))/([0-9]+)")
+_CRON_RANGE = re.compile(r"()([0-9]+)-([0-9]+)()")
+_DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _CRON_FIELDS = [
     # name, lowest, highest, names
     ("second", 0, 59, ()),
@@ -204,7 +272,8 @@ def parse_cron(value: Any) -> Optional[str]:
     """A pattern of five or six fields; ``0`` turns it off.
 
     A pattern that croner cannot read throws inside PM2's daemon and ends it with every app (PM2 lib/Worker.js
-    registerCron), so only what croner 4, the one in PM2 5 to 7, surely reads is let through.
+    registerCron), and so does one that matches no date, by endless recursion. So only what croner 4, the one in PM2 5
+    to 7, surely takes is let through.
     """
     text = " ".join(str(value).split())
     if text == "0":
@@ -212,25 +281,37 @@ def parse_cron(value: Any) -> Optional[str]:
     fields = text.split(" ")
     if len(fields) not in (5, 6):
         raise ValueError("a cron pattern of five fields, or six with seconds first")
+    numbers: Dict[str, Set[int]] = {}
     for (name, lowest, highest, names), content in zip(_CRON_FIELDS[-len(fields) :], fields):
-        if not _is_cron_field(content.lower(), lowest, highest, names, name == "day of the month"):
+        numbers[name] = _cron_numbers(content.lower(), lowest, highest, names, name == "day of the month")
+        if not numbers[name]:
             raise ValueError("a cron pattern; {0!r} is no {1}".format(content, name))
+    if all(_DAYS[month - 1] < min(numbers["day of the month"]) for month in numbers["month"]):
+        raise ValueError("a cron pattern that matches a date; these months have no such day")
     return text
 
 
-def _is_cron_field(content: str, lowest: int, highest: int, names: Tuple[str, ...], last: bool) -> bool:
-    if content in ("*", "?") or (last and content == "l"):
-        return True
+def _cron_numbers(content: str, lowest: int, highest: int, names: Tuple[str, ...], last: bool) -> Set[int]:
+    """The numbers that a field stands for; none when it is wrong."""
+    if content == "*":
+        return set(range(lowest, highest + 1))
+    if last and content == "l":
+        return {28}
     for position, name in enumerate(names):
         content = content.replace(name, str(lowest + position))
     # croner 4 takes a list of numbers only, or a single range or step
-    match = re.match(r"^(?:(\*|\d+)|(\d+)-(\d+))/(\d+)$", content) or re.match(r"^()(\d+)-(\d+)()$", content)
+    match = _CRON_STEP.fullmatch(content) or _CRON_RANGE.fullmatch(content)
     if match:
         start, low, high, step = match.groups()
-        inside = all(lowest <= int(item) <= highest for item in (start, low, high) if item and item != "*")
-        ordered = not low or int(low) <= int(high)
-        return inside and ordered and (not step or 1 <= int(step) <= highest - lowest + 1)
-    return all(item.isdigit() and lowest <= int(item) <= highest for item in content.split(","))
+        first = int(low or (start if start not in ("", "*", None) else lowest))
+        end, stride = int(high or highest), int(step or 1)
+        if not lowest <= first <= end <= highest or not 1 <= stride <= highest - lowest + 1:
+            return set()
+        return set(range(first, end + 1, stride))
+    items = content.split(",")
+    if not all(_WHOLE.fullmatch(item) and lowest <= int(item) <= highest for item in items):
+        return set()
+    return {int(item) for item in items}
 
 
 # the table ---------------------------------------------------------------------------------------------------------
@@ -367,8 +448,8 @@ OPTIONS: List[Option] = [
     # watching files
     _plain("watch", "raw", parse_watch, default=False, sent=True, change=WATCH),
     _plain("watch_delay", "str", parse_milliseconds, default=0, change=WATCH),
-    _plain("ignore_watch", "raw", parse_words, default=[], change=WATCH),
-    _plain("watch_options", "dict", parse_mapping, default={}, change=WATCH),
+    _plain("ignore_watch", "raw", parse_patterns, default=[], change=WATCH),
+    _plain("watch_options", "dict", parse_watch_options, default={}, change=WATCH),
     # what PM2 puts into a Node process
     Option("source_map_support", "bool", parse_flag, field="source_map_support", derived=True),
     Option("disable_source_map_support", "bool", parse_flag, field="disable_source_map_support", derived=True),
