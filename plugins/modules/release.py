@@ -304,8 +304,25 @@ release:
       description: Whether it may go live only after a build.
       type: bool
     build:
-      description: What M(zerodown.pm2.build) did, or null. Its C(status) is V(running), V(failed) or V(done).
+      description: What M(zerodown.pm2.build) did, or null.
       type: dict
+      contains:
+        status:
+          description: V(running), V(failed) or V(done). A build that was killed stays V(running).
+          type: str
+        started:
+          description: When, in UTC.
+          type: str
+        seconds:
+          description: How long it took.
+          type: float
+        steps:
+          description: What was run, as RV(zerodown.pm2.build#module:steps).
+          type: list
+          elements: dict
+        dependencies:
+          description: How the dependencies got there, as RV(zerodown.pm2.build#module:dependencies).
+          type: dict
     ready:
       description: Whether it may go live as far as building goes.
       type: bool
