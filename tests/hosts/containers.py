@@ -19,10 +19,13 @@ from pathlib import Path
 
 from settings import HERE, PACKAGES, HostsError, Settings, machine_cas, run, write_identity
 
-# what systemd needs to run as PID 1 in each
+# what systemd needs to run as PID 1 in each, and a restart when the host reboots by itself
 RUN_OPTIONS = {
-    "podman": ["--systemd=always", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined"],
-    "docker": ["--privileged", "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock", "--stop-signal=SIGRTMIN+3"],
+    "podman": ["--systemd=always", "--cap-add=SYS_ADMIN", "--security-opt=seccomp=unconfined", "--restart=always"],
+    "docker": [
+        *("--privileged", "--cgroupns=private", "--tmpfs=/run", "--tmpfs=/run/lock"),
+        *("--stop-signal=SIGRTMIN+3", "--restart=always"),
+    ],
 }
 
 
