@@ -12,6 +12,8 @@ export LC_ALL=C.UTF-8
 # nothing is read from or written to the user's own Ansible
 export ANSIBLE_CONFIG="$ROOT/tests/dev/ansible.cfg" ANSIBLE_HOME="$DEV/ansible" ANSIBLE_COLLECTIONS_PATH="$DEV/collections"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 npm_config_update_notifier=false NO_COLOR=1
+# npm's would be in the directory for temporary files
+export NODE_COMPILE_CACHE="$DEV/node-compile-cache"
 
 die() {
     printf 'ERROR: %s\n' "$*" >&2

@@ -143,6 +143,8 @@ def write_configuration(port: int) -> None:
     """What a user keeps in a repository of their own. JSON strings are YAML strings, whatever is in the path."""
     VARIABLES.parent.mkdir(parents=True, exist_ok=True)
     build_environment = {name: os.environ[name] for name in REGISTRY_VARIABLES if os.environ.get(name)}
+    # npm's would be in the directory for temporary files, where nobody removes it
+    build_environment["NODE_COMPILE_CACHE"] = str(DEMO / "node-compile-cache")
     (DEMO / "ansible.cfg").write_text(
         f"""[defaults]
 inventory = {DEMO}/inventory/hosts.yml
