@@ -271,7 +271,7 @@ def make_current(home: Home, install: Pm2Install, name: str, wanted: Dict[str, s
         _plugins.start_missing_plugins(home, install, DAEMON_TIMEOUT)
     elif not process.is_running() or not has_settings(process, wanted):
         changes = _plugins.environment_with_settings(process, _plugins.settings(home, name))
-        rpc.restart(int(process.pm_id), changes, RESTART_TIMEOUT)
+        rpc.restart(process.pm_id, changes, RESTART_TIMEOUT)
     first = running(home, name)
     time.sleep(STEADY_SECONDS)
     last = running(home, name)
@@ -300,7 +300,7 @@ def absent(module: AnsibleModule, home: Home) -> Dict[str, Any]:
         # first from the list: else whoever starts a daemon now would start it again
         _plugins.forget(home, name)
         if process is not None:
-            Rpc(home.rpc_socket).delete(int(process.pm_id), RESTART_TIMEOUT)
+            Rpc(home.rpc_socket).delete(process.pm_id, RESTART_TIMEOUT)
         shutil.rmtree(directory, ignore_errors=True)
         if os.path.lexists(directory):
             raise Pm2Error("{0} could not be removed; remove it by hand.".format(directory))
