@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Set
+from typing import Dict, Iterable, Iterator, List, Optional, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import user_name
 
@@ -64,14 +65,21 @@ def _holders(inodes: Set[str]) -> Dict[str, List[int]]:
     wanted = {"socket:[{0}]".format(inode): inode for inode in inodes}
     found: Dict[str, List[int]] = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        directory = "/proc/{0}/fd".format(pid)
-        try:
-            links = [os.readlink(os.path.join(directory, name)) for name in os.listdir(directory)]
-        except OSError:
-            continue
-        for link in wanted.keys() & set(links):
-            found.setdefault(wanted[link], []).append(int(pid))
+        for link in _open_files("/proc/{0}/fd".format(pid)):
+            if link in wanted:
+                found.setdefault(wanted[link], []).append(int(pid))
     return found
+
+
+def _open_files(directory: str) -> Iterator[str]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    for name in names:
+        # closed meanwhile
+        with contextlib.suppress(OSError):
+            yield os.readlink(os.path.join(directory, name))
 
 
 def _is_below(pid: int, ancestors: Set[int]) -> bool:
