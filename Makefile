@@ -7,7 +7,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 deps: ## only install the tools, Node and PM2 into .dev
-	@tests/dev/setup.sh all
+	@tests/dev/setup.sh test
 
 demo: ## deploy a sample app to this machine, then version 2, then roll back
 	@tests/dev/demo.sh run

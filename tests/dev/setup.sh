@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make .dev ready; what is ready already is left alone.
-# usage: setup.sh demo    Ansible, Node and the newest PM2
-#        setup.sh all     also the tools of tests/requirements.txt and the older versions of PM2
+# usage: setup.sh demo     Ansible, Node and the newest PM2
+#        setup.sh check    also the tools of tests/requirements.txt and the older versions of PM2
+#        setup.sh test     also the programs of the system that only tests call
 set -euo pipefail
 # shellcheck source=tests/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,21 +22,29 @@ print(sys.executable)' 2>/dev/null && return
     return 1
 }
 
+# usage: system_packages LEVEL
 system_packages() {
-    local needed=(ca-certificates git python3 python3-venv)
-    if find_python >/dev/null && command -v git >/dev/null; then
+    local needed=()
+    find_python >/dev/null || needed+=(python3 python3-venv)
+    type -P git >/dev/null || needed+=(ca-certificates git)
+    if [[ $1 == test ]]; then
+        type -P ssh-keygen >/dev/null || needed+=(openssh-client)
+        type -P zstd >/dev/null || needed+=(zstd)
+    fi
+    if ((${#needed[@]} == 0)); then
         return
     fi
-    if ! command -v apt-get >/dev/null; then
-        die "git and a Python from 3.11 to 3.13 with venv are needed; install them with the system's package manager."
+    if ! type -P apt-get >/dev/null; then
+        die "These are missing (Debian's names; Python from 3.11 to 3.13): ${needed[*]}; install them and run this again."
     fi
     if [[ $EUID != 0 ]]; then
-        die "git and a Python from 3.11 to 3.13 with venv are needed; run: sudo apt-get install ${needed[*]}"
+        die "These are missing: ${needed[*]}; run: sudo apt-get install ${needed[*]}"
     fi
     step 'apt-get update' apt-get update
     step "apt-get install ${needed[*]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install --yes --no-install-recommends -o DPkg::Lock::Timeout=300 "${needed[@]}"
-    find_python >/dev/null || die "This distribution's python3 is not between 3.11 and 3.13; install such a Python and put it on PATH."
+    find_python >/dev/null ||
+        die "This distribution's python3 is not between 3.11 and 3.13; install such a Python and put it on PATH."
 }
 
 # A virtual environment knows its own path and its Python's version: it is made anew when either changed.
@@ -87,8 +96,12 @@ pm2() {
 }
 
 only_one setup
-system_packages
-virtual_environment "$1"
+system_packages "$1"
+if [[ $1 == demo ]]; then
+    virtual_environment demo
+else
+    virtual_environment all
+fi
 node_fits || node_from_pypi
 link=$DEV/collections/ansible_collections/zerodown/pm2
 if ! [[ $link -ef $ROOT ]]; then

@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/dev/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-"$ROOT/tests/dev/setup.sh" all
+"$ROOT/tests/dev/setup.sh" "$1"
 only_one "$1"
 cd "$ROOT"
 exec python tests/dev/suites.py "$1"
