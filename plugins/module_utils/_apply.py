@@ -18,7 +18,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._dump import AT_REST
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
-    CREATE,
     DELETE,
     REGISTER,
     RELOAD_PROCESS,
@@ -134,12 +133,11 @@ class _Applier:
 
     def _do(self, action: Action) -> List[int]:
         """The pm_ids of what was started."""
-        if action.kind == CREATE:
+        if action.pm_id is None:
+            if action.kind == REGISTER:
+                self._register(action.number)
+                return []
             return self._create(action.count)
-        if action.kind == REGISTER:
-            self._register(action.number)
-            return []
-        assert action.pm_id is not None
         process = self.by_id[action.pm_id]
         if action.kind == STOP:
             self.daemon.stop(action.pm_id, self._stop_timeout(process))
