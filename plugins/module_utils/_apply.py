@@ -148,8 +148,7 @@ class _Applier:
         elif action.kind == TURN_WATCH:
             self._turn_watch(action.pm_id)
         else:
-            self._restart(action, action.pm_id, process)
-            return [action.pm_id]
+            return self._restart(action, action.pm_id, process)
         return []
 
     def _delete(self, pm_id: int, process: Process) -> None:
@@ -158,7 +157,7 @@ class _Applier:
         del self.by_id[pm_id]
         self.watch.restarts.pop(pm_id, None)
 
-    def _restart(self, action: Action, pm_id: int, process: Process) -> None:
+    def _restart(self, action: Action, pm_id: int, process: Process) -> List[int]:
         drift = self.plan.drift.get(pm_id, []) if action.kind == UPDATE else []
         changes = changed_fields(self.app, process, drift) if drift else {}
         running = process.is_running() and not self._is_stopped_by(pm_id)
@@ -189,6 +188,8 @@ class _Applier:
             self.app.definition.get("watch") and any(difference.option == "cwd" for difference in drift)
         ):
             self._turn_watch(pm_id)
+        # over PM2's command line, a changed process is a new one
+        return [pm_id] if any(item.pm_id == pm_id for item in self._own()) else self._note_new()
 
     def _is_stopped_by(self, pm_id: int) -> bool:
         return any(action.kind == STOP and action.pm_id == pm_id for action in self.plan.actions)
@@ -203,9 +204,14 @@ class _Applier:
         definition = {**self.app.definition, "instances": count}
         timeout = self._start_timeout(count)
         call = Call(lambda: self.daemon.prepare(definition, timeout))
-        target = Target(self.app.name, count, without=frozenset(self.by_id))
-        self.watch.until_answered(call, target, timeout)
-        created = {process.pm_id: process for process in target.choose(self.daemon.processes())}
+        self.watch.until_answered(call, Target(self.app.name, count, without=frozenset(self.by_id)), timeout)
+        return self._note_new()
+
+    def _own(self) -> List[Process]:
+        return of_app(self.daemon.processes(), self.app.name)
+
+    def _note_new(self) -> List[int]:
+        created = {process.pm_id: process for process in self._own() if process.pm_id not in self.by_id}
         self.by_id.update(created)
         return sorted(created)
 

@@ -71,6 +71,8 @@ class Cli:
     def prepare(self, definition: Dict[str, Any], timeout: float) -> None:
         check_definition(definition)
         ecosystem = {_ECOSYSTEM_NAMES.get(key, key): value for key, value in definition.items()}
+        # every name contains the empty text, so nothing of PM2's own process gets in (PM2 lib/Common.js filterEnv)
+        ecosystem["filter_env"] = [""]
         # inside PM2_HOME, so that the environment in it is as private as everything there
         descriptor, path = tempfile.mkstemp(prefix="ecosystem.", suffix=".json", dir=self._home.path)
         try:

@@ -40,6 +40,12 @@ class Client:
         """The version of PM2 that the daemon runs."""
         return self._speak().version()
 
+    @property
+    def changes_in_place(self) -> bool:
+        """Whether one process can be changed or added beside others of its name. PM2's command line cannot: for an
+        ecosystem file it takes all of a name for the same app (PM2 lib/API.js _startJson)."""
+        return isinstance(self._speak(), Rpc)
+
     def processes(self) -> List[Process]:
         """All processes, PM2's own modules included."""
         return parse_all(self._speak().processes())

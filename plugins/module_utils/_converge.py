@@ -25,7 +25,13 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install, find_pm2, which
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import CLUSTER
-from ansible_collections.zerodown.pm2.plugins.module_utils._plan import AppPlan, describe, make, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
+    AppPlan,
+    describe,
+    in_one_go,
+    make,
+    of_app,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._ports import foreign_holder
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
@@ -108,6 +114,8 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
     processes = daemon.processes() if running else []
     settings.hide([process.env.get("env") or {} for app in apps for process in of_app(processes, app.name)])
     plans = make_all(apps, processes, settings)
+    if running and not daemon.changes_in_place:
+        plans = [in_one_go(plan) for plan in plans]
     steps = as_data(plans, running)
     starts_daemon = bool(steps) and not running
     result: Dict[str, Any] = {"changed": bool(steps), "plan": steps, "diff": _diff(plans)}

@@ -168,10 +168,10 @@ def _variables(app: App, process: Process) -> List[Difference]:
     has = {
         name: variable_text(value)
         for name, value in (process.env.get("env") or {}).items()
-        # PM2 keeps settings of a module of the app's name there
-        if not isinstance(value, dict)
+        # PM2's command line puts the settings of a module of the app's name there, which it has not (Modularizer.js)
+        if not isinstance(value, dict) and (name, value) != (app.name, "{}")
     }
-    left_over = _left_over(process, set(has))
+    left_over = _left_over(process, set(has) | {app.name})
     counted = process.env.get("increment_var")
     found = []
     for name in sorted(set(wanted_ones) | set(has) | left_over):

@@ -262,6 +262,19 @@ def _is_watch_switch(drift: List[Difference]) -> bool:
     return only is not None and (only.after is False or only.before is False)
 
 
+def in_one_go(plan: AppPlan) -> AppPlan:
+    """The plan for a daemon that cannot change one process beside others of its name: all are deleted and created."""
+    kinds = [action.kind for action in plan.actions]
+    alone = len(plan.processes) == 1 and CREATE not in kinds
+    if not plan.processes or alone or not {CREATE, UPDATE, REPLACE} & set(kinds):
+        return plan
+    deleted = [
+        _delete(plan.app, process, "PM2's command line cannot change one of several") for process in plan.processes
+    ]
+    created = Action(CREATE, plan.app.name, count=plan.app.instances)
+    return dataclasses.replace(plan, actions=[*deleted, created])
+
+
 # for people ----------------------------------------------------------------------------------------------------------
 
 
