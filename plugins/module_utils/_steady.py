@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Optional, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import RpcTimeout
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import tail
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import parse_milliseconds
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app
@@ -82,7 +82,7 @@ class Call:
     it is online."""
 
     def __init__(self, work: Callable[[], None]) -> None:
-        self.error: Optional[Pm2Error] = None
+        self.error: Optional[Exception] = None
         self._work = work
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -90,7 +90,7 @@ class Call:
     def _run(self) -> None:
         try:
             self._work()
-        except Pm2Error as error:
+        except Exception as error:  # raised again where the answer is waited for
             self.error = error
 
     @property
@@ -125,7 +125,8 @@ class Watch:
                 self._online.add((process.pm_id, process.started_at))
 
     def until_answered(self, call: Call, target: Target, timeout: float) -> None:
-        """Wait for the answer, but no longer than until it is clear that the app fails.
+        """Wait for the answer, but no longer than until it is clear that the app fails. When there is none in time, the
+        processes tell what came of it.
 
         :raises Pm2Error: what the call raised.
         """
@@ -135,7 +136,7 @@ class Watch:
                 return
             time.sleep(POLL_INTERVAL / 2)
         self._look()
-        if call.error is not None:
+        if call.error is not None and not isinstance(call.error, RpcTimeout):
             raise call.error
 
     def until_steady(self, targets: Iterable[Target], timeout: float) -> List[Failure]:
