@@ -28,6 +28,8 @@ attributes:
     details:
       - Which commit would be staged is asked of the repository with C(git ls-remote). An abbreviated commit that is
         not in the host's mirror yet is taken at its word, with a warning.
+      - A release that is not there is taken for one that an earlier task has staged in check mode, with a warning; what
+        O(keep) would remove is not told then.
   diff_mode:
     support: full
     details: Shows the names of O(env_file), never the values.
@@ -263,7 +265,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 release:
-  description: The release. Null after O(state=absent).
+  description: The release. Null after O(state=absent), and in check mode for one that is not there yet.
   returned: success
   type: dict
   sample:
@@ -458,6 +460,10 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
     by = params["by"] or _deploy_log.who()
     if state == "staged":
         return _staged(module, layout, by)
+    if module.check_mode and state != "absent" and params["release"]:
+        now = _stage.read(layout)
+        if now.find(params["release"]) is None:
+            return _predicted(module, now)
     if state == "live":
         fate = _activate.go_live(
             layout, params["release"], params["rollback"], params["keep"], params["protect"], by, params["reason"],
@@ -480,12 +486,28 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
     }
 
 
+def _predicted(module: AnsibleModule, now: Overview) -> Dict[str, Any]:
+    """Of a release that only check mode has staged, a task before this one."""
+    release_id, state = module.params["release"], module.params["state"]
+    module.warn("Release {0} is not there yet; check mode takes it that an earlier task stages it.".format(release_id))
+    before = _summary(now, release_id)
+    live = state == "live"
+    return {
+        "changed": True,
+        "release": None,
+        "live": release_id if live else now.live,
+        "previous": now.live if live else now.previous,
+        "removed": [],
+        "diff": {"before": before, "after": {**before, **({"live": release_id} if live else {"verdict": state})}},
+    }
+
+
 def _summary(overview: Overview, release_id: str) -> Dict[str, Any]:
     verdict = "proven" if release_id in overview.history.proven else None
     return {
         "live": overview.live,
         "releases": [release.id for release in overview.releases],
-        "verdict on {0}".format(release_id): "bad" if release_id in overview.history.bad else verdict,
+        "verdict": "bad" if release_id in overview.history.bad else verdict,
     }
 
 

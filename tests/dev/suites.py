@@ -81,6 +81,7 @@ TEST = [
     Suite("pythons", "python tests/dev/pythons.py", may_skip=True),
     Suite("package", f"{PYTEST} tests/package"),
     Suite("guides", f"{PYTEST} tests/docs"),
+    Suite("roles", f"{PYTEST} tests/roles"),
     Suite("demo", f"{PYTEST} tests/demo"),
     *CHECK,
 ]

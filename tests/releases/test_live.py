@@ -245,3 +245,14 @@ def test_who_did_it(app: App, repository: Repository) -> None:
     app.release(state="live", release="r1", env=session)
     assert app.info()["releases"][0]["created_by"] == "alice"
     assert json.loads((app.root / "deploys.jsonl").read_text())["by"] == "alice"
+
+
+def test_check_mode_goes_on_with_what_only_check_mode_has_staged(app: App, repository: Repository) -> None:
+    """As the role app does on a host that has nothing yet."""
+    staged = app.release(source=repository.source, needs_build=False, check=True)["release"]
+    live = app.release(state="live", release=staged["id"], check=True)
+    assert live["changed"]
+    assert (live["live"], live["previous"]) == (staged["id"], None)
+    assert app.release(state="proven", release=staged["id"], check=True)["diff"]["after"]["verdict"] == "proven"
+    assert not app.root.exists()
+    app.release(state="live", release=staged["id"], fails=True)
