@@ -10,7 +10,7 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App, Host, build
 from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
@@ -38,6 +38,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
 
+START_DAEMON = {"action": "start_daemon"}
 # the first PM2 that traces with packages of its own (PM2 lib/OtelManager.js)
 TRACE_PACKAGES_SINCE = 7
 
@@ -111,25 +112,31 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
     apps = declared_apps(entries, state, settings)
     daemon = connect(settings.home, settings.install, settings.warn)
     running = daemon.is_running()
+    processes, plans = _plan(daemon, running, apps, settings)
+    steps = as_data(plans, running)
+    result: Dict[str, Any] = {"changed": bool(steps), "plan": steps, "diff": _diff(plans)}
+    _check_host(plans, daemon.version() if running else None, settings)
+    if not settings.check_mode and (steps or any(plan.suspicious for plan in plans)):
+        if not running:
+            # imported here: a daemon is rarely started
+            from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
+
+            ensure_running(settings.home, settings.install(), settings.start_timeout)
+            # one that systemd starts brings its saved apps with it
+            processes, plans = _plan(daemon, True, apps, settings)
+            result.update(plan=[START_DAEMON, *as_data(plans, True)], diff=_diff(plans))
+        processes = _carry_out(daemon, plans, settings, result)
+    result["apps"] = _apps(plans, processes)
+    return result
+
+
+def _plan(daemon: Client, running: bool, apps: List[App], settings: Settings) -> Tuple[List[Process], List[AppPlan]]:
     processes = daemon.processes() if running else []
     settings.hide([process.env.get("env") or {} for app in apps for process in of_app(processes, app.name)])
     plans = make_all(apps, processes, settings)
     if running and not daemon.changes_in_place:
         plans = [in_one_go(plan) for plan in plans]
-    steps = as_data(plans, running)
-    starts_daemon = bool(steps) and not running
-    result: Dict[str, Any] = {"changed": bool(steps), "plan": steps, "diff": _diff(plans)}
-    version = daemon.version() if running else None
-    _check_host(plans, version, settings)
-    if not settings.check_mode and (result["changed"] or any(plan.suspicious for plan in plans)):
-        if starts_daemon:
-            # imported here: a daemon is rarely started
-            from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
-
-            ensure_running(settings.home, settings.install(), settings.start_timeout)
-        processes = _carry_out(daemon, plans, settings, result)
-    result["apps"] = _apps(plans, processes)
-    return result
+    return processes, plans
 
 
 def make_all(apps: List[App], processes: List[Process], settings: Settings) -> List[AppPlan]:
@@ -143,7 +150,7 @@ def make_all(apps: List[App], processes: List[Process], settings: Settings) -> L
 def as_data(plans: List[AppPlan], running: bool) -> List[Dict[str, Any]]:
     """The steps, plain; the first starts a daemon when there is something to do and none runs."""
     steps = [action.as_data() for plan in plans for action in plan.actions]
-    return [{"action": "start_daemon"}, *steps] if steps and not running else steps
+    return [START_DAEMON, *steps] if steps and not running else steps
 
 
 def _apps(plans: List[AppPlan], processes: List[Process], failed: FrozenSet[str] = frozenset()) -> List[Dict[str, Any]]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.zerodown.pm2.plugins.module_utils import _daemon
 from ansible_collections.zerodown.pm2.plugins.module_utils._converge import Settings, converge
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import ProtocolError
+from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import OPTIONS
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
@@ -77,3 +79,22 @@ def test_over_the_command_line_when_the_socket_speaks_something_unknown(
         assert process.env["max_memory_restart"] == 314572800
     run(pm2_home, pm2_executable, {"name": "web", "state": "absent"})
     assert daemon.processes() == []
+
+
+@pytest.mark.parametrize("pm2_version", ["7"], indirect=True)
+def test_a_daemon_that_brings_its_apps_with_it(
+    pm2_home: Path, pm2_executable: str, scripts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that systemd starts, with the saved list."""
+    web = {"name": "web", "script": str(scripts / "quiet.sh"), "env": {"A": "1"}}
+    original = _daemon.ensure_running
+
+    def with_saved_list(_home: Home, _install: Pm2Install, _timeout: float) -> bool:
+        monkeypatch.setattr(_daemon, "ensure_running", original)
+        run(pm2_home, pm2_executable, {**web, "env": {"A": "old"}})
+        return True
+
+    monkeypatch.setattr(_daemon, "ensure_running", with_saved_list)
+    result = run(pm2_home, pm2_executable, web)
+    assert [step["action"] for step in result["plan"]] == ["start_daemon", "update"]
+    assert len(result["apps"][0]["processes"]) == 1
