@@ -116,11 +116,12 @@ def clean() -> None:
 
 def make_repository() -> None:
     """v1 is the fixture, v2 another version and greeting; the revisions are the same every time."""
-    if (REPOSITORY / ".git").is_dir():
+    if REPOSITORY.is_dir():
         return
-    shutil.rmtree(REPOSITORY, ignore_errors=True)
+    unfinished = REPOSITORY.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(
-        ROOT / "tests" / "fixtures" / "sample-app", REPOSITORY, ignore=shutil.ignore_patterns("node_modules", "dist")
+        ROOT / "tests" / "fixtures" / "sample-app", unfinished, ignore=shutil.ignore_patterns("node_modules", "dist")
     )
     who = {"NAME": "Demo", "EMAIL": "demo@example.com", "DATE": "2026-01-01T00:00:00Z"}
     # neither the user's settings (signing, hooks) nor a git that calls us may have a say
@@ -129,14 +130,15 @@ def make_repository() -> None:
     environment.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1")
 
     def git(*arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["git", *arguments], cwd=unfinished, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     git("init", "--quiet", "--initial-branch=main")
     for tag, version in (("v1", "1.0.0"), ("v2", "2.0.0")):
-        (REPOSITORY / "src" / "version.ts").write_text(f"export const version = '{version}';\n")
+        (unfinished / "src" / "version.ts").write_text(f"export const version = '{version}';\n")
         git("add", "--all")
         git("commit", "--quiet", f"--message=Version {version}")
         git("tag", tag)
+    unfinished.rename(REPOSITORY)
 
 
 def write_configuration(port: int) -> None:
