@@ -68,6 +68,15 @@ def bake(settings: Settings, base: str, disk: Path, below: list[Path]) -> None:
     for path in (unfinished / "root" / "etc" / "ssh").glob("ssh_host_*"):
         path.unlink()
     _finish(unfinished, directory, below)
+    _remove_older(settings, directory)
+
+
+def _remove_older(settings: Settings, directory: Path) -> None:
+    """Bases of the same suite and recipe, from older inputs, that no host runs on."""
+    used = {line for below in settings.directory.glob("sets/*/hosts/*/below") for line in below.read_text().split("\n")}
+    for other in directory.parent.glob(directory.name.rpartition("-")[0] + "-*"):
+        if other != directory and str(other / "root") not in used:
+            shutil.rmtree(other)
 
 
 def _directory(settings: Settings, base: str) -> Path:
