@@ -58,7 +58,11 @@ def test_lines_that_are_no_events_are_passed_over(tmp_path: Path, line: str) -> 
 def test_lines_of_two_runs_do_not_mix(tmp_path: Path) -> None:
     path = str(tmp_path / "deploys.jsonl")
     with get_context("spawn").Pool(2) as pool:
-        pool.starmap(append, [(path, str(number)) for number in range(60)])
+        # a function of the collection: the other process could not import one of this file
+        pool.starmap(
+            _deploy_log.append,
+            [(path, "live", str(number), "0" * 40, "someone", "why", "before") for number in range(60)],
+        )
     assert sorted(int(event["release"]) for event in _deploy_log.read(path)) == list(range(60))
 
 
