@@ -66,7 +66,7 @@ def test_what_was_stored_comes_back(tmp_path: Path, first: Path, second: Path, l
             for root in (first, second)
         ]
         assert names[0] == names[1]
-    assert (second / "node_modules/a").readlink() == Path("../packages/a")
+    assert os.readlink(second / "node_modules/a") == "../packages/a"
     assert (second / "node_modules/lib/index.js").read_text() == "lib"
     assert os.access(second / "node_modules/lib/index.js", os.X_OK)
     assert not (second / "index.js").exists()

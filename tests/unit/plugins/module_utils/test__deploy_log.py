@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,14 @@ def test_lines_that_are_no_events_are_passed_over(tmp_path: Path, line: str) -> 
 
 def test_lines_of_two_runs_do_not_mix(tmp_path: Path) -> None:
     path = str(tmp_path / "deploys.jsonl")
-    with get_context("spawn").Pool(2) as pool:
-        # a function of the collection: the other process could not import one of this file
-        pool.starmap(
-            _deploy_log.append,
-            [(path, "live", str(number), "0" * 40, "someone", "why", "before") for number in range(60)],
-        )
+    program = (
+        "import sys; sys.path[:] = sys.argv[3:]\n"
+        "from ansible_collections.zerodown.pm2.plugins.module_utils._deploy_log import append\n"
+        "for number in range(int(sys.argv[2]), 60, 2):\n"
+        "    append(sys.argv[1], 'live', str(number), '0' * 40, 'someone', 'why', 'before')"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", program, path, first, *sys.path]) for first in ("0", "1")]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0]
     assert sorted(int(event["release"]) for event in _deploy_log.read(path)) == list(range(60))
 
 

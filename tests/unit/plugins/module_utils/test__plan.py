@@ -356,5 +356,6 @@ def test_a_diff_counts_processes(state: str, statuses: list[str], before: str, a
         for number, status in enumerate(statuses)
     ]
     texts = describe(make(replace(app, state=state), processes, NOW, 2.0))
-    for text, expected in zip(texts, (before, after), strict=True):
+    assert len(texts) == 2
+    for text, expected in zip(texts, (before, after)):
         assert (f"  processes: {expected}\n" in text) if expected else text == ""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_links(layout: Layout) -> None:
     assert (release / "uploads/seed.txt").read_text() == "from the source"
     assert (release / "var/log").resolve() == shared / "var/log"
     assert (release / "db.yml").read_text() == "host: db"
-    assert not (release / "uploads").readlink().is_absolute()
+    assert not os.path.isabs(os.readlink(release / "uploads"))
 
 
 def test_what_is_in_shared_already_wins(layout: Layout) -> None:

@@ -13,7 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Tuple
 
 import pytest
 
@@ -21,7 +21,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_archive import ArchiveSource
 
 # name, and content or ("link" | "hardlink", target) or a type of tarfile
-Entry = tuple[str, Any]
+Entry = Tuple[str, Any]
 
 TREE: list[Entry] = [
     ("app/", None),
@@ -149,7 +149,8 @@ def test_what_is_no_archive_is_named(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "changed"])
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_damaged_archive_is_named(tmp_path: Path, mode: str, damage: str) -> None:
-    path = tar(tmp_path / "archive", [("file", random.Random(1).randbytes(60_000)), ("more", b"")], mode)
+    noise = bytes(random.Random(1).choices(range(256), k=60_000))
+    path = tar(tmp_path / "archive", [("file", noise), ("more", b"")], mode)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     if damage == "truncated":
