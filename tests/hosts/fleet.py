@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -92,4 +93,7 @@ def _write_known_hosts(settings: Settings, backend: Backend) -> None:
         address, port = backend.address(name)
         kind, key = backend.host_key(name).split()[:2]
         lines.append(f"[{address}]:{port} {kind} {key}\n" if port != 22 else f"{address} {kind} {key}\n")
-    settings.known_hosts.write_text("".join(lines))
+    # hosts of one set may be started at the same time
+    unfinished = settings.known_hosts.with_suffix(f".{os.getpid()}")
+    unfinished.write_text("".join(lines))
+    unfinished.rename(settings.known_hosts)

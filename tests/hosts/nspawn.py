@@ -35,6 +35,8 @@ POWER_OFF = signal.SIGRTMIN + 4
 REBOOT = signal.SIGRTMIN + 5
 # systemd-nspawn(1), exit status: the container asked for a reboot
 ASKED_FOR_REBOOT = 133
+# what the supervisor says on the host's console
+ENDED = "supervisor: nspawn ended with"
 
 FORWARDING = """
 table ip {table} {{
@@ -83,7 +85,8 @@ class Nspawn:
         return (self._host(name) / "upper/etc/ssh/ssh_host_ed25519_key.pub").read_text()
 
     def console(self, name: str) -> str:
-        return (self._host(name) / "console.log").read_text(errors="replace")
+        # one character a byte, so that start() can count
+        return (self._host(name) / "console.log").read_text("latin-1")
 
     def build(self, suite: str) -> None:
         bases.build(self.settings, suite)
@@ -113,6 +116,7 @@ class Nspawn:
         if self.running(name):
             return
         with open(host / "console.log", "a") as console:
+            earlier = console.tell()
             subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "private", sys.executable, HERE / "hosts", "supervise", name],
                 stdin=subprocess.DEVNULL,
@@ -120,7 +124,7 @@ class Nspawn:
                 stderr=console,
                 start_new_session=True,
             )
-        _until(lambda: self.running(name) or "ended with" in self.console(name), f"supervisor of {name}", seconds=20)
+        _until(lambda: self.running(name) or ENDED in self.console(name)[earlier:], f"supervisor of {name}", seconds=20)
 
     def stop(self, name: str) -> None:
         leader = self._leader(name)
@@ -200,7 +204,7 @@ class Nspawn:
             # after a power cut the kernel may not have removed it yet
             subprocess.run(["ip", "link", "del", f"vb-{machine}"], stderr=subprocess.DEVNULL, check=False)
             ended = subprocess.run(argv, env=environment, check=False, preexec_fn=lambda: _enter(cgroup / "host"))
-            print(f"supervisor: nspawn ended with {ended.returncode}", flush=True)
+            print(f"{ENDED} {ended.returncode}", flush=True)
             if ended.returncode != ASKED_FOR_REBOOT:
                 return
 
