@@ -159,7 +159,8 @@ def test_a_bad_release_of_a_cluster_stops_at_its_first_process(
     declared = {"name": "web", "script": str(scripts / "server.js"), "port": port, "instances": 3}
     app(declared)
     before = pids(processes("web"))
-    bad = {**declared, "script": str(scripts / "boot_crash.js"), "listen_timeout": "500ms"}
+    # PM2 calls a worker online while its Node still boots: longer than that takes, also on a busy machine
+    bad = {**declared, "script": str(scripts / "boot_crash.js"), "listen_timeout": "500ms", "steady_time": 5}
     result = app(bad, fails=True)
     assert "boom at boot" in result["msg"]
     assert "still running as before: process 1, 2 of app web" in result["msg"]
