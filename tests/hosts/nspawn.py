@@ -147,6 +147,7 @@ class Nspawn:
     def destroy(self, name: str) -> None:
         host = self._host(name)
         self.crash(name)
+        self._remove_link(name)
         for cgroup in [self._cgroup(name), self._named_cgroup(name), *self._v1_cgroups(name)]:
             _remove_cgroup(cgroup)
         shutil.rmtree(host)
@@ -192,8 +193,7 @@ class Nspawn:
         lower = (host / "below").read_text().splitlines()
         overlay = f"lowerdir={':'.join(lower)},upperdir={host / 'upper'},workdir={host / 'work'}"
         run("mount", "-t", "overlay", "overlay", "-o", overlay, host / "root")
-        # also the end of the veth's name, which must fit into 15 bytes
-        machine = f"{self.settings.id}-{self.address(name)[0].rpartition('.')[2]}"
+        machine = self._machine(name)
         argv = [
             *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={host / 'root'}"),
             *(f"--machine={machine}", f"--hostname={name}", f"--uuid={(host / 'upper/etc/machine-id').read_text()}"),
@@ -201,8 +201,7 @@ class Nspawn:
             *init,
         ]
         while True:
-            # after a power cut the kernel may not have removed it yet
-            subprocess.run(["ip", "link", "del", f"vb-{machine}"], stderr=subprocess.DEVNULL, check=False)
+            self._remove_link(name)
             ended = subprocess.run(argv, env=environment, check=False, preexec_fn=lambda: _enter(cgroup / "host"))
             print(f"{ENDED} {ended.returncode}", flush=True)
             if ended.returncode != ASKED_FOR_REBOOT:
@@ -213,6 +212,15 @@ class Nspawn:
         if not host.exists():
             raise HostsError(f"There is no host {name} in set {self.settings.id}.")
         return host
+
+    def _machine(self, name: str) -> str:
+        """Also the end of the name of its network link, which must fit into 15 bytes."""
+        return f"{self.settings.id}-{self.address(name)[0].rpartition('.')[2]}"
+
+    def _remove_link(self, name: str) -> None:
+        """After a power cut the kernel may not have removed it yet, or never does."""
+        link = ["ip", "link", "del", f"vb-{self._machine(name)}"]
+        subprocess.run(link, stderr=subprocess.DEVNULL, check=False)
 
     def _network_up(self) -> None:
         bridge, net = self.settings.id, self.settings.net
