@@ -127,6 +127,14 @@ def test_check_mode_on_a_host_that_has_nothing(site: Site) -> None:
     assert not site.root.exists()
 
 
+def test_stage_alone_starts_nothing(site: Site) -> None:
+    site.write("one")
+    assert "changed=1" in site.succeeds("deploy", "--tags", "stage")
+    assert len(list((site.root / "releases").glob("2*"))) == 1
+    assert not (site.root / "current").is_symlink()
+    assert not (site.home / "rpc.sock").exists()
+
+
 def test_deploy_again_and_over_and_back(site: Site) -> None:
     site.write("one")
     site.succeeds("deploy")
