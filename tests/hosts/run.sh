@@ -44,7 +44,7 @@ if [[ ${ZERODOWN_HOSTS_BACKEND:-nspawn} == nspawn ]]; then
     step 'tools of the test hosts' tests/hosts/hosts deps
 fi
 # shellcheck disable=SC2046  # process ids are to be split
-trap 'kill $(jobs -p) 2>/dev/null; wait; destroy_hosts' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait || true; destroy_hosts' EXIT
 trap 'exit 130' INT TERM
 destroy_hosts
 
