@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Dict, Iterable
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import HIDDEN, secret_values
 
 # documented in doc_fragments/pm2.py
 COMMON_ARGUMENTS: Dict[str, Dict[str, Any]] = {
@@ -19,13 +19,6 @@ COMMON_ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "pm2_executable": {"type": "path"},
     "node_executable": {"type": "path"},
 }
-
-HIDDEN = "<hidden>"
-
-_SECRET_NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|salt|cookie|session", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN")
-# a shorter text would blank out half of every message it happens to occur in
-_SECRET_MIN = 6
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]], hidden: Iterable[str] = ()) -> None:
@@ -42,20 +35,6 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]], 
         module.fail_json(msg=error.message, **{"changed": False, "invocation": invocation, **error.details})
     else:
         module.exit_json(**{"invocation": invocation, **result})
-
-
-def secret_values(environments: Iterable[Dict[str, Any]]) -> "set[str]":
-    """The values of these environments that must be blanked out wherever they turn up, say in an app's log.
-
-    Their *names* or shapes tell: blanking out every value would take ``3000`` and ``production`` out of all output.
-    We never print a value of an environment ourselves, whatever its name.
-    """
-    return {
-        str(value)
-        for environment in environments
-        for name, value in environment.items()
-        if len(str(value)) >= _SECRET_MIN and (_SECRET_NAME.search(name) or _SECRET_VALUE.search(str(value)))
-    }
 
 
 def narrow_no_log(module: AnsibleModule, environments: Iterable[Dict[str, Any]]) -> None:

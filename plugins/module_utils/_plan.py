@@ -27,8 +27,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
     wanted,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._module import HIDDEN
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import BY_NAME, CLUSTER, RELOAD, STOP_ALL, WATCH
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import HIDDEN
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, pid_exists
 
 # the kinds of an action

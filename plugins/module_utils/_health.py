@@ -1,0 +1,65 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Health checks: all that others need of them, and the making of one attempt on one process of an app."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
+    COMMAND,
+    HTTP,
+    TCP,
+    Check,
+    CommandCheck,
+    Endpoint,
+    HttpCheck,
+    TcpCheck,
+    health_arguments,
+    parse,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._probe import HEALTHY, UNHEALTHY, UNKNOWN, Outcome, Probe
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_parts, secret_values
+
+__all__ = [
+    "COMMAND",
+    "HTTP",
+    "TCP",
+    "HEALTHY",
+    "UNHEALTHY",
+    "UNKNOWN",
+    "Check",
+    "CommandCheck",
+    "Endpoint",
+    "HttpCheck",
+    "Outcome",
+    "Probe",
+    "TcpCheck",
+    "health_arguments",
+    "parse",
+    "run",
+]
+
+
+def run(check: Check, endpoint: Optional[Endpoint], environment: Dict[str, str], cwd: str) -> Outcome:
+    """Takes ``check.timeout`` seconds at most. May be called from several threads.
+
+    :param endpoint: ``None`` for a command, and when the app does not listen where the check looks.
+    :param environment: of the app; its secrets are kept out of the outcome.
+    :param cwd: the directory of the release.
+    """
+    secrets = secret_values([environment])
+    # imported here, where checks are made: http.client and ssl cost as much as all else that a module imports
+    if isinstance(check, CommandCheck):
+        from ansible_collections.zerodown.pm2.plugins.module_utils import _health_command
+
+        return _health_command.run(check, environment, cwd, secrets)
+    if endpoint is None:
+        return Outcome(UNHEALTHY, "{0}: nothing listens".format(check.title))
+    from ansible_collections.zerodown.pm2.plugins.module_utils import _health_net
+
+    if isinstance(check, HttpCheck):
+        secrets |= secret_parts(check.headers.values())
+    return _health_net.run(check, endpoint, secrets)
