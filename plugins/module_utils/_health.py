@@ -2,45 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Health checks: all that others need of them, and the making of one attempt on one process of an app."""
+"""Making a health check: one attempt, on one process of an app.
+
+Whoever only reads what is declared imports _health_spec.py, which costs little; http.client and ssl come from here.
+"""
 
 from __future__ import annotations
 
 from typing import Dict, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
-    COMMAND,
-    HTTP,
-    TCP,
-    Check,
-    CommandCheck,
-    Endpoint,
-    HttpCheck,
-    TcpCheck,
-    health_arguments,
-    parse,
-)
-from ansible_collections.zerodown.pm2.plugins.module_utils._probe import HEALTHY, UNHEALTHY, UNKNOWN, Outcome, Probe
+from ansible_collections.zerodown.pm2.plugins.module_utils import _health_command, _health_net
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check, CommandCheck, Endpoint, HttpCheck
+from ansible_collections.zerodown.pm2.plugins.module_utils._probe import UNHEALTHY, Outcome
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_parts, secret_values
-
-__all__ = [
-    "COMMAND",
-    "HTTP",
-    "TCP",
-    "HEALTHY",
-    "UNHEALTHY",
-    "UNKNOWN",
-    "Check",
-    "CommandCheck",
-    "Endpoint",
-    "HttpCheck",
-    "Outcome",
-    "Probe",
-    "TcpCheck",
-    "health_arguments",
-    "parse",
-    "run",
-]
 
 
 def run(check: Check, endpoint: Optional[Endpoint], environment: Dict[str, str], cwd: str) -> Outcome:
@@ -51,15 +25,10 @@ def run(check: Check, endpoint: Optional[Endpoint], environment: Dict[str, str],
     :param cwd: the directory of the release.
     """
     secrets = secret_values([environment])
-    # imported here, where checks are made: http.client and ssl cost as much as all else that a module imports
     if isinstance(check, CommandCheck):
-        from ansible_collections.zerodown.pm2.plugins.module_utils import _health_command
-
         return _health_command.run(check, environment, cwd, secrets)
     if endpoint is None:
         return Outcome(UNHEALTHY, "{0}: nothing listens".format(check.title))
-    from ansible_collections.zerodown.pm2.plugins.module_utils import _health_net
-
     if isinstance(check, HttpCheck):
         secrets |= secret_parts(check.headers.values())
     return _health_net.run(check, endpoint, secrets)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]
 TESTS = ["tests/unit/plugins/module_utils", "tests/unit/plugins/modules"]
 # pytest and hypothesis of requirements.txt are too new for some of them: pip takes what fits
-PACKAGES = ["pytest", "hypothesis", "pyyaml"]
+PACKAGES = ["pytest", "hypothesis", "pyyaml", "trustme"]
 
 
 def interpreter(version: str) -> str | None:
