@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import textwrap
 
+from ansible_collections.zerodown.pm2.plugins.doc_fragments.cutover import CUTOVER
+from ansible_collections.zerodown.pm2.plugins.doc_fragments.health import HEALTH
+
 # the argument specification is _options.process_arguments()
 _PROCESS = r"""
 name:
@@ -296,12 +299,14 @@ post_update:
   aliases: [postUpdate]
 """
 
+_APP = _PROCESS + CUTOVER + HEALTH
+
 
 class ModuleDocFragment:
     # Annotated: ansible-test's yamllint takes every plain assignment here for one of a literal text, and breaks.
 
     # the options of one app, as options of a module
-    DOCUMENTATION: str = "options:\n" + textwrap.indent(_PROCESS, "  ")
+    DOCUMENTATION: str = "options:\n" + textwrap.indent(_APP, "  ")
 
     # a list of apps with the same options
     APPS: str = r"""
@@ -318,4 +323,4 @@ options:
           - What this app shall be. The default is O(state).
         type: str
         choices: [online, stopped, absent, restarted, reloaded]
-""" + textwrap.indent(_PROCESS, "      ")
+""" + textwrap.indent(_APP, "      ")

@@ -55,17 +55,19 @@ def go_live(
     by: str,
     reason: Optional[str],
     check: bool,
+    decided: bool = False,
 ) -> Fate:
     """Let ``current`` name the release, then remove what ``keep`` and the protections do not hold.
 
     :param release_id: None with ``rollback`` for the last proven one before the live one.
+    :param decided: it was looked at before, and its processes serve already: nothing may hinder it now.
     :raises Pm2Error: it may not go live; or ``current`` is not a link.
     """
     if keep < 1:
         raise Pm2Error("keep must be 1 or more, and is {0}.".format(keep))
     with _held(layout, check):
         now = read(layout)
-        release = _may_go_live(now, release_id, rollback)
+        release = now.get(release_id) if decided and release_id else may_go_live(now, release_id, rollback)
         if os.path.lexists(layout.current) and not os.path.islink(layout.current):
             raise Pm2Error(
                 "{0} is not a symbolic link; move it away, so that it can name the release.".format(layout.current)
@@ -148,7 +150,10 @@ def _held(layout: Layout, check: bool) -> ContextManager[None]:
     return locked(layout.pointer_lock, LOCK_TIMEOUT, "changing the releases of " + layout.root)
 
 
-def _may_go_live(now: Overview, release_id: Optional[str], rollback: bool) -> Release:
+def may_go_live(now: Overview, release_id: Optional[str], rollback: bool) -> Release:
+    """
+    :raises Pm2Error: it may not, and why.
+    """
     if rollback and (release_id is None or release_id != now.live):
         target = now.rollback_target(release_id)
         if target is None:

@@ -18,6 +18,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import (
+    CutoverOptions,
+    cutover_arguments,
+    parse_cutover_options,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import which
@@ -63,7 +68,11 @@ def apps_argument() -> Dict[str, Any]:
     return {
         "type": "list",
         "elements": "dict",
-        "options": {"state": {"type": "str", "choices": list(STATES)}, **process_arguments()},
+        "options": {
+            "state": {"type": "str", "choices": list(STATES)},
+            **process_arguments(),
+            **cutover_arguments(),
+        },
     }
 
 
@@ -91,6 +100,8 @@ class App:
     :ivar variables: the names of the declared variables, without the base environment.
     :ivar instances: how many processes.
     :ivar merge_logs: whether the log paths stay without a number.
+    :ivar cutover: how it may be replaced.
+    :ivar takes_preload: whether its processes get the preload of the gate.
     """
 
     name: str
@@ -100,6 +111,8 @@ class App:
     variables: FrozenSet[str] = frozenset()
     instances: int = 1
     merge_logs: bool = True
+    cutover: CutoverOptions = CutoverOptions()
+    takes_preload: bool = False
 
     @property
     def is_cluster(self) -> bool:
@@ -131,7 +144,7 @@ def build(options: Dict[str, Any], state: str, host: Host) -> App:
                 "are.".format(name, ", ".join(others))
             )
         return App(name, state)
-    return _Builder(name, state, declared, host).build()
+    return _Builder(name, state, declared, parse_cutover_options(name, options), host).build()
 
 
 def _name(options: Dict[str, Any]) -> str:
@@ -167,10 +180,11 @@ def _parsed(name: str, options: Dict[str, Any]) -> Dict[str, Any]:
 class _Builder:
     """From parsed options to a definition; a method for each group of fields that depend on several options."""
 
-    def __init__(self, name: str, state: str, declared: Dict[str, Any], host: Host) -> None:
+    def __init__(self, name: str, state: str, declared: Dict[str, Any], cutover: CutoverOptions, host: Host) -> None:
         self.name = name
         self.state = state
         self.declared = declared
+        self.cutover = cutover
         self.host = host
 
     def build(self) -> App:
@@ -221,6 +235,9 @@ class _Builder:
             variables=frozenset(declared_env),
             instances=_count(self.declared.get("instances", 1)),
             merge_logs=merge_logs,
+            cutover=self.cutover,
+            # another user could not use the directory of the gate
+            takes_preload=self.cutover.preload and _is_node(interpreter) and user is None,
         )
 
     def _fail(self, text: str) -> Pm2Error:
@@ -356,7 +373,7 @@ class _Builder:
         return (found or list(candidates))[0]
 
     def _exec_mode(self, interpreter: str) -> str:
-        is_node = re.search(r"(^|/)[^/]*node$", interpreter) is not None
+        is_node = _is_node(interpreter)
         declared = FORK if self.declared.get("execute_command") else self.declared.get("exec_mode")
         if declared == CLUSTER and not is_node:
             raise self._fail(
@@ -404,6 +421,10 @@ class _Builder:
         if declared.get("trace", not declared.get("disable_trace", True)):
             fields["trace"] = True
         return fields
+
+
+def _is_node(interpreter: str) -> bool:
+    return re.search(r"(^|/)[^/]*node$", interpreter) is not None
 
 
 def _count(instances: int) -> int:

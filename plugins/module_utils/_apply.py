@@ -31,18 +31,14 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import STOPPED as STATUS_STOPPED
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
-from ansible_collections.zerodown.pm2.plugins.module_utils._steady import (
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Call, Failure, Target, Watch
+from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import (
+    GRACE,
     LISTEN_TIMEOUT,
-    Call,
-    Failure,
-    Target,
-    Watch,
+    seconds,
+    stop_timeout,
 )
 
-# PM2's own, when the app says nothing (PM2 constants.js KILL_TIMEOUT)
-KILL_TIMEOUT = 1600
-# what a call may take beside the times that the app itself sets
-GRACE = 10.0
 LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path", "pm_pid_path")
 
 
@@ -140,7 +136,7 @@ class _Applier:
             return self._create(action.count)
         process = self.by_id[action.pm_id]
         if action.kind == STOP:
-            self.daemon.stop(action.pm_id, self._stop_timeout(process))
+            self.daemon.stop(action.pm_id, stop_timeout(process))
         elif action.kind in (DELETE, REPLACE):
             self._delete(action.pm_id, process)
             if action.kind == REPLACE:
@@ -152,7 +148,7 @@ class _Applier:
         return []
 
     def _delete(self, pm_id: int, process: Process) -> None:
-        self.daemon.delete(pm_id, self._stop_timeout(process))
+        self.daemon.delete(pm_id, stop_timeout(process))
         # PM2 gives the number again when its list was empty
         del self.by_id[pm_id]
         self.watch.restarts.pop(pm_id, None)
@@ -163,9 +159,9 @@ class _Applier:
         running = process.is_running() and not self._is_stopped_by(pm_id)
         if not running:
             # one that waits for its next try would be refused ("already exists")
-            self.daemon.stop(pm_id, self._stop_timeout(process))
+            self.daemon.stop(pm_id, stop_timeout(process))
         self.watch.restarts[pm_id] = process.restarts + (1 if running else 0)
-        timeout = self._stop_timeout(process) + self._start_timeout(1)
+        timeout = stop_timeout(process) + self._start_timeout(1)
         reload = running and (action.reload or action.kind == RELOAD_PROCESS)
 
         def send() -> None:
@@ -176,7 +172,7 @@ class _Applier:
                 self.daemon.restart(pm_id, changes, timeout)
             except RpcError:
                 # it ended just now and PM2 was about to start it
-                self.daemon.stop(pm_id, self._stop_timeout(process))
+                self.daemon.stop(pm_id, stop_timeout(process))
                 self.daemon.restart(pm_id, changes, timeout)
 
         call = Call(send)
@@ -234,18 +230,9 @@ class _Applier:
                     "and log_file.".format(self.app.name, directory, error.strerror)
                 ) from error
 
-    @staticmethod
-    def _stop_timeout(process: Process) -> float:
-        return _seconds(process.env, "kill_timeout", KILL_TIMEOUT) * 2 + GRACE
-
     def _start_timeout(self, count: int) -> float:
         env = self.app.definition or (self.plan.processes[0].env if self.plan.processes else {})
-        return self.limits.start_timeout + count * _seconds(env, "listen_timeout", LISTEN_TIMEOUT)
-
-
-def _seconds(env: Dict[str, Any], name: str, default: int) -> float:
-    value = env.get(name)
-    return (value if isinstance(value, (int, float)) and not isinstance(value, bool) else default) / 1000
+        return self.limits.start_timeout + count * seconds(env, "listen_timeout", LISTEN_TIMEOUT)
 
 
 def still_as_before(plans: List[AppPlan], processes: List[Process]) -> List[Tuple[str, List[int]]]:

@@ -15,20 +15,25 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours, strip
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     BY_FIELD,
     CLUSTER,
     RELOAD,
+    RESTART,
     Option,
     is_field,
     scalar_text,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
+# the option of _cutover_options.py that shows in node_args
+PRELOAD = "preload"
+
 # over the socket, this text removes a field (PM2 lib/Utility.js extendMix)
 REMOVE = "null"
 
-_LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path")
+LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path")
 _PID_FIELD = "pm_pid_path"
 # what PM2 itself puts into the environment of a process
 _OWN_VARIABLES = frozenset(["unique_id", "vizion_running"])
@@ -65,12 +70,16 @@ def differences(app: App, process: Process) -> List[Difference]:
             before, after = actual(name, app, process), wanted(name, app)
             if before != after:
                 found.append(Difference(option.name, before, after, option.change))
+    if is_ours(process.env.get("node_args") or []) and not app.takes_preload:
+        found.append(Difference(PRELOAD, True, False, RESTART))
     return found
 
 
 def actual(name: str, app: App, process: Process) -> Any:
     """What the process has in a field, in the form of :func:`wanted`."""
     value = _parsed(BY_FIELD[name], process.env.get(name))
+    if name == "node_args":
+        return strip(value)
     if isinstance(value, str) and _has_number(name, app):
         # a process that PM2 brought back from its dump may write to the log of an earlier number
         return re.sub(r"-[0-9]+(\.log|\.pid)$", r"-*\1", value)
@@ -83,11 +92,11 @@ def wanted(name: str, app: App) -> Any:
     return _numbered(value, "*") if _has_number(name, app) else value
 
 
-def field_value(app: App, name: str, pm_id: int) -> Any:
+def field_value(app: App, name: str, number: int) -> Any:
     """The field as the process of this number must have it."""
     value = app.definition.get(name)
     if _has_number(name, app):
-        return _numbered(str(value), str(pm_id))
+        return _numbered(str(value), str(number))
     return REMOVE if value is None else value
 
 
@@ -98,13 +107,19 @@ def changed_fields(app: App, process: Process, found: List[Difference]) -> Dict[
     """
     changes: Dict[str, Any] = {}
     fields = {option.name: name for name, option in BY_FIELD.items()}
+    # the files of a generation bear the number of the instance, see _definitions.py
+    number = process.pm_id if process.generation is None else instance_number(process)
     for difference in found:
         if difference.is_variable:
             continue
-        name = fields[difference.option]
-        changes[name] = field_value(app, name, process.pm_id)
-        if name in _LOG_FIELDS:
-            changes["merge_logs"] = app.merge_logs
+        name = "node_args" if difference.option == PRELOAD else fields[difference.option]
+        changes[name] = field_value(app, name, number)
+        if name in LOG_FIELDS:
+            changes["merge_logs"] = app.merge_logs or process.generation is not None
+        elif name == "node_args" and app.takes_preload:
+            has = process.env.get("node_args") or []
+            # the pair is in front
+            changes[name] = [*(has[:2] if is_ours(has) else []), *changes[name]]
         elif name == "instance_var":
             changes[str(difference.before)] = REMOVE
             changes[str(difference.after)] = instance_number(process)
@@ -156,7 +171,7 @@ def _has_number(name: str, app: App) -> bool:
         return False
     if name == _PID_FIELD:
         return path.endswith(".pid")
-    return name in _LOG_FIELDS and not app.merge_logs and path.endswith(".log")
+    return name in LOG_FIELDS and not app.merge_logs and path.endswith(".log")
 
 
 def _numbered(path: str, number: str) -> str:

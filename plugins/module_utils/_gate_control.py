@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import directory
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 
 HELD = "held"
@@ -75,7 +74,7 @@ class Worker:
 
     def __init__(self, home: Home, pid: int) -> None:
         self.pid = pid
-        self._path = os.path.join(directory(home), str(pid))
+        self._path = os.path.join(home.gate, str(pid))
 
     def status(self, timeout: float) -> Status:
         """:param timeout: seconds; a worker that is busy answers late."""
@@ -143,11 +142,11 @@ class Worker:
 def sweep(home: Home) -> None:
     """Remove the sockets of processes that are gone; a process that is killed leaves its own behind."""
     try:
-        names = os.listdir(directory(home))
+        names = os.listdir(home.gate)
     except FileNotFoundError:
         return
     for name in names:
         match = _SOCKET.match(name)
         if match and not os.path.exists("/proc/{0}".format(match.group(1))):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(directory(home), name))
+                os.unlink(os.path.join(home.gate, name))

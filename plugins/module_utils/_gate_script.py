@@ -5,7 +5,7 @@
 """The preload that keeps the ports of an app shut until it has proven itself, and its place on the host.
 
 The text of the script is here, because Ansible sends only Python to a host. A process of PM2 runs it with ``node_args:
-["-r", install(home), ...]`` and two keys at the top of its ``pm2_env``: ``zerodown_gate`` (:func:`directory`) and
+["-r", install(home), ...]`` and two keys at the top of its ``pm2_env``: ``zerodown_gate`` (``Home.gate``) and
 ``zerodown_generation`` (``[A-Za-z0-9._-]+``). While ``<generation>.held`` exists in the directory, workers of that
 generation that start leave their ports shut. They are spoken to through ``_gate_control.py``.
 """
@@ -25,11 +25,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home, us
 _OURS = re.compile(r"/gate/preload-[0-9a-f]{8}\.cjs$")
 
 
-def directory(home: Home) -> str:
-    """Where the gate's files are. Short: the path of a socket ends at 107 bytes."""
-    return os.path.join(home.path, "gate")
-
-
 def name() -> str:
     """``preload-<first 8 hex digits of its SHA-256>.cjs``: what runs goes on with the one that it was started with."""
     return "preload-{0}.cjs".format(hashlib.sha256(SCRIPT.encode("utf-8")).hexdigest()[:8])
@@ -40,8 +35,8 @@ def install(home: Home) -> str:
 
     :raises Pm2Error: the directory is not ours alone, or cannot be written.
     """
-    _make_directory(directory(home))
-    path = os.path.join(directory(home), name())
+    _make_directory(home.gate)
+    path = os.path.join(home.gate, name())
     data = SCRIPT.encode("utf-8")
     if not _is_there(path, data):
         write_atomic(path, data)
@@ -145,7 +140,9 @@ function controlPath (suffix) {
 
 // Exclusive: the socket is of this process, also in cluster mode. So the server listens on return, or it has failed.
 function listenPrivately (server, socket, signal) {
-  fs.rmSync(socket, { force: true }) // left by an earlier process with this pid
+  try {
+    fs.rmSync(socket, { force: true }) // left by an earlier process with this pid
+  } catch {}
   listen.call(server, { path: socket, exclusive: true, signal })
 }
 
@@ -213,6 +210,7 @@ function guard (server, { host, port }, args) {
   gates.set(server, gate)
   listenPrivately(server, gate.socket, args[0].signal)
   gate.back = server._handle
+  delete server._pipeName // address() would tell it after close()
   if (!gate.back) {
     gate.silenced = 'error'
     return listen.apply(server, args)
@@ -308,7 +306,7 @@ function notice (server, gate, event, [first, second]) {
     case 'request':
     case 'checkContinue':
     case 'checkExpectation':
-      if (state === 'draining') second.shouldKeepAlive = false
+      if (state === 'draining') makeLast(second)
       break
     case 'upgrade':
       if (/^websocket$/i.test(first.headers.upgrade)) upgraded.set(second, second.bytesWritten)
@@ -336,9 +334,20 @@ function drain () {
   state = 'draining'
   if ([...gates.values()].filter(closeFront).length > 0) roundTrip(() => {})
   for (const { _httpMessage: response } of sockets) {
-    if (response && !response.headersSent) response.shouldKeepAlive = false
+    if (response && !response.headersSent) makeLast(response)
   }
   sessions.forEach(goAway)
+}
+
+// The last response on its connection, and it says so, also when the app writes that header itself, as proxies do.
+function makeLast (response) {
+  response.shouldKeepAlive = false
+  if (!response._storeHeader) return // HTTP/2
+  response._storeHeader = function (...args) {
+    Object.getPrototypeOf(this)._storeHeader.apply(this, args)
+    this._header = this._header.replace(/^Connection: keep-alive(?=\r\n)/im, 'Connection: close')
+    this._last = true
+  }
 }
 
 // First "open no more streams", which still lets those in that are on their way (RFC 9113 6.8), then the end.

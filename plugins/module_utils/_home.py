@@ -79,9 +79,20 @@ class Home:
         return os.path.join(self.path, "module_conf.json")
 
     @property
+    def gate(self) -> str:
+        """Where generations are held, and what a running cutover writes down; see _generation.py. A short name, because
+        sockets lie in it."""
+        return os.path.join(self.path, "gate")
+
+    @property
     def lock(self) -> str:
         """Held while a daemon is started or stopped by us; PM2 itself does not know it."""
         return os.path.join(self.path, ".zerodown.lock")
+
+    @property
+    def dump_lock(self) -> str:
+        """Held while the process list is looked at and saved."""
+        return os.path.join(self.path, ".zerodown-dump.lock")
 
     def exists(self) -> bool:
         return os.path.isdir(self.path)

@@ -10,7 +10,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import connect
-from ansible_collections.zerodown.pm2.plugins.module_utils._converge import Settings, as_data, declared_apps, make_all
+from ansible_collections.zerodown.pm2.plugins.module_utils._converge import as_data, make_all
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
     comparable,
     entry_of,
@@ -22,6 +22,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import of_app
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data, process_details
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
 

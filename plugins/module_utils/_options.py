@@ -16,6 +16,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import OWN_PREFIX
+
 # How a change is applied, from the cheapest to the dearest.
 # The worker is restarted with the new field; one of a cluster by PM2's reload, which starts the new one first.
 RELOAD = "reload"
@@ -475,8 +477,8 @@ FIELDS = frozenset(BY_FIELD) | frozenset(_INTERNAL_FIELDS)
 
 
 def is_field(name: str) -> bool:
-    """Whether PM2 gives this name of a ``pm2_env`` field a meaning of its own."""
-    return name in FIELDS or name.startswith(("pm_", "axm_"))
+    """Whether PM2 gives this name of a ``pm2_env`` field a meaning of its own, or we do."""
+    return name in FIELDS or name.startswith(("pm_", "axm_", OWN_PREFIX))
 
 
 def process_arguments() -> Dict[str, Dict[str, Any]]:

@@ -7,28 +7,55 @@
 from __future__ import annotations
 
 import time
+from typing import Callable, FrozenSet, List, Optional, Tuple
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _dump
+from ansible_collections.zerodown.pm2.plugins.module_utils import _dump, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
 # between two looks at a list in which something is not up: an app that restarts is up, gone or further on by then
 LOOKS = 3
 LOOK_INTERVAL = 0.2
+# seconds; a holder looks and writes, no more
+LOCK_TIMEOUT = 30.0
 
 
-def look(client: Client) -> _dump.Snapshot:
-    """The list as it is to be saved; takes 0.4 s longer when something is not up."""
-    samples = [client.processes()]
+def look(client: Client, without: Optional[FrozenSet[int]] = None) -> _dump.Snapshot:
+    """The list as it is to be saved; takes 0.4 s longer when something is not up.
+
+    :param without: pm_ids to leave out; by default what a running cutover is about to prove or to end.
+    """
+    if without is None:
+        journals = _journal.read_all(client.home)
+        without = frozenset(_journal.passing(journals, client.processes())) if journals else frozenset()
+    samples = [_without(client.processes(), without)]
     while len(samples) < LOOKS and _dump.needs_another_look(samples[-1]):
         time.sleep(LOOK_INTERVAL)
-        samples.append(client.processes())
+        samples.append(_without(client.processes(), without))
     return _dump.snapshot(samples)
 
 
-def save(home: Home, client: Client) -> _dump.Snapshot:
-    """Write the live list, when it is not what is saved already."""
-    snapshot = look(client)
-    if not _dump.is_saved(home, snapshot.entries):
-        _dump.write(home, snapshot.entries)
-    return snapshot
+def _without(processes: List[Process], pm_ids: FrozenSet[int]) -> List[Process]:
+    return [process for process in processes if process.pm_id not in pm_ids]
+
+
+def save(
+    home: Home,
+    client: Client,
+    begin: Callable[[], Optional[FrozenSet[int]]] = lambda: None,
+    done: Callable[[], None] = lambda: None,
+) -> Tuple[_dump.Snapshot, bool]:
+    """Write the live list, when it is not what is saved already; whether it had to be written.
+
+    :param begin: called under the lock, before the list is read; gives the pm_ids to leave out, see :func:`look`.
+    :param done: called under the lock, once the list is saved.
+    """
+    with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
+        snapshot = look(client, begin())
+        changed = not _dump.is_saved(home, snapshot.entries)
+        if changed:
+            _dump.write(home, snapshot.entries)
+        done()
+    return snapshot, changed

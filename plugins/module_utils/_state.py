@@ -10,6 +10,12 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
+# At the top of pm2_env, where PM2 keeps what it does not know and hands it to the process: the generation, and the
+# directory of the gate. No variable of an app may be named like this.
+OWN_PREFIX = "zerodown_"
+GENERATION_KEY = OWN_PREFIX + "generation"
+GATE_KEY = OWN_PREFIX + "gate"
+
 ONLINE = "online"
 STOPPED = "stopped"
 ERRORED = "errored"
@@ -40,6 +46,12 @@ class Process:
     memory: int = 0
     cpu: float = 0.0
     env: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def generation(self) -> Optional[str]:
+        """``None`` for a process that was started by other means than ours."""
+        value = self.env.get(GENERATION_KEY)
+        return str(value) if value else None
 
     @property
     def is_module(self) -> bool:

@@ -25,6 +25,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._fs import tail
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import parse_milliseconds
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import ERRORED, ONLINE, STOPPED, Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import LISTEN_TIMEOUT
 
 POLL_INTERVAL = 0.1
 # an app that is meant to try again (see _is_patient) may die as often as it likes until the time is over
@@ -35,8 +36,6 @@ _ERROR_LINE = re.compile(r"^(.* PM2 error: |Uncaught )?[\w.]*(Error|Exception)\b
 _DAEMON_CHAT = re.compile(r": PM2 log: |pidusage|One of the pids provided is invalid")
 # a stack may be longer than what is returned
 _LINES_WITH_CAUSE = 60
-# PM2's own, when the app says nothing (PM2 constants.js GRACEFUL_LISTEN_TIMEOUT)
-LISTEN_TIMEOUT = 3000
 
 
 @dataclass(frozen=True)

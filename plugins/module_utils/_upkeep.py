@@ -183,7 +183,7 @@ def _client(home: Home) -> Client:
 
 
 def _save(home: Home) -> List[_dump.Entry]:
-    return save(home, _client(home)).entries
+    return save(home, _client(home))[0].entries
 
 
 def _stop_locked(home: Home, timeout: float) -> List[str]:

@@ -267,10 +267,10 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, STATES, apps_argument
-from ansible_collections.zerodown.pm2.plugins.module_utils._converge import Settings
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._inform import inform
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
+from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
 
 
 def work(module: AnsibleModule) -> Dict[str, Any]:

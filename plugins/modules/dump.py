@@ -105,7 +105,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._executables import f
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect, wait_until_back
-from ansible_collections.zerodown.pm2.plugins.module_utils._save import look
+from ansible_collections.zerodown.pm2.plugins.module_utils._save import look, save
 
 
 def main() -> None:
@@ -134,8 +134,13 @@ def client_of(module: AnsibleModule, home: Home) -> Client:
 
 def saved(module: AnsibleModule, home: Home) -> Dict[str, Any]:
     before = readable_entries(module, home)
+    client = client_of(module, home)
     try:
-        snapshot = look(client_of(module, home))
+        if module.check_mode:
+            snapshot = look(client)
+            changed = not _dump.is_saved(home, snapshot.entries)
+        else:
+            snapshot, changed = save(home, client)
     except DaemonNotRunning as error:
         if not module.check_mode:
             raise DaemonNotRunning(
@@ -148,9 +153,6 @@ def saved(module: AnsibleModule, home: Home) -> Dict[str, Any]:
         return result(home, before, before, not os.path.exists(home.dump))
     for sentence in snapshot.accidents:
         module.warn(sentence)
-    changed = not _dump.is_saved(home, snapshot.entries)
-    if changed and not module.check_mode:
-        _dump.write(home, snapshot.entries)
     return result(home, before, snapshot.entries, changed)
 
 

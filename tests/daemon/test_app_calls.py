@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _daemon
-from ansible_collections.zerodown.pm2.plugins.module_utils._converge import Settings, converge
+from ansible_collections.zerodown.pm2.plugins.module_utils._converge import converge
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import ProtocolError
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import OPTIONS
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse_all
 
 

@@ -17,13 +17,17 @@ import yaml
 
 from ansible_collections.zerodown.pm2.plugins.doc_fragments.process import ModuleDocFragment
 
-SECRET = ("env",)
+SECRET = ("env", "headers")
 
 
 def process_options() -> dict[str, Any]:
     """Name -> type, elements, choices, no_log, description."""
-    options = {}
-    for name, option in yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"].items():
+    return _entries(yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"])
+
+
+def _entries(documented: dict[str, Any]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, option in documented.items():
         options[name] = _entry(name, option)
         # the specification of a role has no aliases
         for alias in option.get("aliases", []):
@@ -37,6 +41,8 @@ def _entry(name: str, option: dict[str, Any]) -> dict[str, Any]:
         entry["no_log"] = True
     # what O() names here is no option of the role
     entry["description"] = [re.sub(r"O\((?:apps\[\]\.)?(.*?)\)", r"C(\1)", text) for text in option["description"]]
+    if "suboptions" in option:
+        entry["options"] = _entries(option["suboptions"])
     return entry
 
 

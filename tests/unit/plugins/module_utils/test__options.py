@@ -18,6 +18,7 @@ from support.process_options import process_options
 from ansible_collections.zerodown.pm2.plugins.doc_fragments.process import ModuleDocFragment
 from ansible_collections.zerodown.pm2.plugins.module_utils import _options
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import STATES, apps_argument
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     BY_FIELD,
     BY_NAME,
@@ -43,12 +44,13 @@ def test_table_and_documentation_agree(option: _options.Option) -> None:
 
 
 def test_nothing_else_is_documented() -> None:
-    assert set(documented()) == set(BY_NAME) == set(process_arguments())
+    assert set(documented()) == {*BY_NAME, *cutover_arguments()}
+    assert set(BY_NAME) == set(process_arguments())
 
 
 def test_a_list_has_the_same_options_and_a_state() -> None:
     apps = yaml.safe_load(ModuleDocFragment.APPS)["options"]["apps"]
-    assert set(apps["suboptions"]) == set(apps_argument()["options"]) == {*BY_NAME, "state"}
+    assert set(apps["suboptions"]) == set(apps_argument()["options"]) == {*BY_NAME, *cutover_arguments(), "state"}
     assert apps["suboptions"]["state"]["choices"] == list(STATES)
     assert {name: option for name, option in apps["suboptions"].items() if name != "state"} == documented()
 

@@ -1,0 +1,607 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One cutover on the host, from reading what is to the verdict on the release."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
+from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
+    AFTERWARDS,
+    HELD,
+    OWN_PORT,
+    WATCHED,
+    Swap,
+    plan,
+    rules_port,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
+from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
+    definitions,
+    in_generation,
+    new_generation,
+    on_port,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, definition_of, load
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import install, is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, Action, AppPlan, describe, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
+from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
+from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
+from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._runner import Interrupted
+from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
+from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
+from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
+    START_TIMEOUT,
+    Move,
+    Rejected,
+    Transaction,
+    retire_replaced,
+    undo,
+    wait_for_daemon,
+)
+
+# how long a revert looks at the old release, which has proven itself before
+REVERT_HEALTHY_TIME = 1.0
+REVERT_DEADLINE = 60.0
+# without a gate it must still start and listen
+NO_GATE_HEALTHY_TIME = 0.5
+# what systemd may take to bring a daemon back that died
+DAEMON_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    :ivar entries: the options that the apps were built from; secrets included.
+    :ivar layout: of the releases; ``None`` for apps that have none.
+    :ivar release: id of the release that they run from.
+    :ivar rollback: whether that release was live before.
+    :ivar gate: whether the candidate must pass checks and hold, or only start.
+    :ivar min_healthy_time: seconds.
+    :ivar healthy_deadline: seconds.
+    :ivar smoke: made once after the cutover.
+    :ivar bake_time: seconds.
+    :ivar memory_growth_max: percent.
+    :ivar auto_revert: whether a breach in the bake brings the old generation back.
+    :ivar lock_timeout: seconds.
+    """
+
+    apps: List[App]
+    entries: List[Dict[str, Any]] = field(default_factory=list, repr=False)
+    layout: Optional[Layout] = None
+    release: Optional[str] = None
+    rollback: bool = False
+    gate: bool = True
+    min_healthy_time: float = 10.0
+    healthy_deadline: float = 300.0
+    smoke: List[Check] = field(default_factory=list)
+    bake_time: float = 0.0
+    memory_growth_max: Optional[float] = None
+    auto_revert: bool = True
+    by: str = ""
+    reason: Optional[str] = None
+    keep: int = 5
+    lock_timeout: float = 0.0
+    force: bool = False
+
+    @property
+    def names(self) -> List[str]:
+        return [app.name for app in self.apps]
+
+
+def preview(order: Order, settings: Settings) -> Dict[str, Any]:
+    """What would be done; changes nothing."""
+    client = connect(settings.home, settings.install, settings.warn)
+    processes = client.processes() if client.is_running() else []
+    for journal in _unfinished(settings.home, order.names):
+        settings.warn(
+            "A cutover of {0} was interrupted in its step {1}; the next run {2} it.".format(
+                ", ".join(journal.names),
+                journal.step,
+                "finishes" if _journal.is_committed(settings.home, journal) else "undoes",
+            )
+        )
+    swaps = plan(order.apps, processes)
+    _check(swaps, client, settings)
+    gone = _gone(order, processes)
+    switches = _switches(order)
+    return {
+        "changed": bool(swaps or gone or switches),
+        "plan": _steps(swaps, gone),
+        "diff": _diff(swaps, order),
+        "apps": _apps(order, processes),
+    }
+
+
+def perform(order: Order, settings: Settings) -> Dict[str, Any]:
+    """Do it, whole or not at all.
+
+    :raises Pm2Error: with details ``changed``, ``plan``, ``apps``, ``failures``, ``serves``.
+    """
+    os.makedirs(settings.home.path, mode=0o700, exist_ok=True)
+    ensure_running(settings.home, settings.install(), settings.start_timeout)
+    preload = install(settings.home)
+    sweep(settings.home)
+    client = connect(settings.home, settings.install, settings.warn)
+    if not client.changes_in_place:
+        raise Pm2Error(
+            "The PM2 daemon of {0} speaks a protocol that is not known, and its command line cannot run two "
+            "generations of an app; use PM2 5, 6 or 7.".format(settings.home.path)
+        )
+    with _cutover_lock.held(settings.home, order.names, order.by, order.reason, order.lock_timeout, order.force):
+        repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, order.names)]
+        return _Run(order, settings, client, preload).run(repaired)
+
+
+def _unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
+    return [journal for journal in _journal.read_all(home) if set(journal.names) & set(names)]
+
+
+def _repair(client: Client, journal: _journal.Journal, settings: Settings) -> str:
+    """Undo or finish what a run that was killed left behind; a sentence that says so."""
+    if _journal.is_committed(client.home, journal):
+        _finish(client, journal, keep=None)
+        return "An interrupted cutover of {0} to {1} was finished.".format(
+            ", ".join(journal.names), journal.release or journal.generation
+        )
+    for sentence in _undo(client, journal):
+        settings.warn(sentence)
+    return "An interrupted cutover of {0} to {1} was undone.".format(
+        ", ".join(journal.names), journal.release or journal.generation
+    )
+
+
+def _undo(client: Client, journal: _journal.Journal) -> List[str]:
+    """
+    :returns: sentences about what could not be brought back.
+    """
+    failed = undo(client, journal)
+    if journal.root and journal.release:
+        _record.withdraw(Layout.at(journal.root), journal.release)
+    _journal.end(client.home, journal.name)
+    return failed
+
+
+def _finish(client: Client, journal: _journal.Journal, keep: Optional[int]) -> List[str]:
+    """Everything after the commit but the bake; may be done twice.
+
+    :returns: what a person should know.
+    """
+    retire_replaced(client, journal)
+    notices: List[str] = []
+    if journal.root and journal.release:
+        layout = Layout.at(journal.root)
+        _record.confirm(layout, journal.release)
+        overview = read(layout)
+        if overview.live != journal.release:
+            notices = go_live(
+                layout,
+                journal.release,
+                journal.rollback,
+                # a repair removes nothing: the run that knows the setting comes next
+                keep or len(overview.releases) + 1,
+                [],
+                journal.by,
+                journal.reason,
+                check=False,
+                decided=True,
+            ).notices
+            if journal.rollback and journal.previous:
+                judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
+    _journal.end(client.home, journal.name)
+    return notices
+
+
+def _switches(order: Order) -> bool:
+    return bool(order.layout and order.release and read(order.layout).live != order.release)
+
+
+def _gone(order: Order, processes: List[Process]) -> List[Process]:
+    """Processes of apps that the release that is live declares and the new one does not."""
+    if not order.layout:
+        return []
+    names = set(_record.declared_names(order.layout)) - set(order.names)
+    return [process for name in sorted(names) for process in of_app(processes, name)]
+
+
+def _check(swaps: List[Swap], client: Client, settings: Settings) -> None:
+    plans = [
+        AppPlan(swap.app, swap.old, actions=[Action(CREATE, swap.app.name, count=swap.app.instances)]) for swap in swaps
+    ]
+    check_host(plans, client.version() if client.is_running() else None, settings)
+
+
+def _steps(swaps: List[Swap], gone: List[Process]) -> List[Dict[str, Any]]:
+    return [swap.as_data() for swap in swaps] + [
+        {"action": "delete", "app": process.name, "pm_id": process.pm_id, "why": "no longer declared"}
+        for process in gone
+    ]
+
+
+def _diff(swaps: List[Swap], order: Order) -> Dict[str, str]:
+    texts = []
+    for swap in swaps:
+        action = Action(CREATE, swap.app.name, count=swap.app.instances)
+        deletes = [Action("delete", swap.app.name, pm_id=process.pm_id) for process in swap.old]
+        texts.append(describe(AppPlan(swap.app, swap.old, actions=[*deletes, action])))
+    live = read(order.layout).live if order.layout else None
+    before, after = (
+        ("release: {0}\n".format(live), "release: {0}\n".format(order.release)) if order.layout else ("", "")
+    )
+    return {"before": before + "".join(old for old, _n in texts), "after": after + "".join(new for _o, new in texts)}
+
+
+def _apps(order: Order, processes: List[Process]) -> List[Dict[str, Any]]:
+    now = time.time()
+    return [app_data(app.name, of_app(processes, app.name), now) for app in order.apps]
+
+
+class _Run:
+    """One run under the lock."""
+
+    def __init__(self, order: Order, settings: Settings, client: Client, preload: str) -> None:
+        self.order = order
+        self.settings = settings
+        self.client = client
+        self.home = settings.home
+        self.preload = preload
+        self.started = time.monotonic()
+        self.result: Dict[str, Any] = {"changed": False}
+
+    def run(self, repaired: List[str]) -> Dict[str, Any]:
+        for sentence in repaired:
+            self.settings.warn(sentence)
+        order = self.order
+        processes = self.client.processes()
+        self.settings.hide([item.env.get("env") or {} for name in order.names for item in of_app(processes, name)])
+        swaps = plan(order.apps, processes)
+        gone = _gone(order, processes)
+        _check(swaps, self.client, self.settings)
+        self.result.update(
+            changed=bool(swaps or gone or repaired or _switches(order)),
+            plan=_steps(swaps, gone),
+            diff=_diff(swaps, order),
+            repaired=repaired,
+        )
+        memory = {swap.app.name: _bake.mean_memory(swap.old) for swap in swaps}
+        before: List[Entry] = []
+        moves = [self._move(swap) for swap in swaps]
+        if swaps or gone:
+            before = self._transact(moves, gone)
+        elif _switches(order):
+            self._record(self._plan_of(new_generation("pointer"), moves, []))
+        self._prove_in_production(moves, before, memory)
+        processes = self.client.processes()
+        self.result.update(
+            apps=_apps(order, processes), release=order.release, seconds=round(time.monotonic() - self.started, 3)
+        )
+        return self.result
+
+    # the transaction ------------------------------------------------------------------------------------------
+
+    def _move(self, swap: Swap) -> Move:
+        order, app = self.order, swap.app
+        return Move(
+            app.name,
+            definitions=definitions(
+                app, list(range(app.instances)), "", self.home, self.preload if app.takes_preload else None
+            ),
+            old=swap.old,
+            proof=swap.proof,
+            outage=swap.outage,
+            rules=Rules(
+                app.name,
+                app.instances,
+                port=rules_port(app) if swap.proof in (HELD, WATCHED) or swap.outage else None,
+                listens=app.cutover.must_listen(app.port),
+                checks=app.cutover.health if order.gate else (),
+                min_healthy_time=order.min_healthy_time if order.gate else NO_GATE_HEALTHY_TIME,
+                healthy_deadline=order.healthy_deadline,
+                memory_max=app.definition.get("max_memory_restart"),
+            ),
+            drain_timeout=app.cutover.drain_timeout,
+            **self._probe(swap),
+        )
+
+    def _probe(self, swap: Swap) -> Dict[str, Any]:
+        if swap.proof != OWN_PORT:
+            return {}
+        port = _free_port()
+        one = definitions(swap.app, [0], "", self.home, None)[0]
+        return {"probe": on_port(swap.app, one, port), "probe_port": port}
+
+    def _plan_of(self, generation: str, moves: List[Move], gone: List[Process]) -> _journal.Journal:
+        order = self.order
+        names = list(dict.fromkeys([*order.names, *[item.name for item in gone]]))
+        return _journal.Journal(
+            name=order.names[0],
+            names=[name for name in names if name in {move.name for move in moves} | {item.name for item in gone}],
+            generation=generation,
+            probe=generation + "-probe",
+            old=[item.pm_id for move in moves for item in move.old] + [item.pm_id for item in gone],
+            root=order.layout.root if order.layout else None,
+            release=order.release,
+            previous=read(order.layout).live if order.layout else None,
+            rollback=order.rollback,
+            drain_timeout=max([move.drain_timeout for move in moves], default=0.0),
+            by=order.by,
+            reason=order.reason,
+            started=time.time(),
+        )
+
+    def _transact(self, moves: List[Move], gone: List[Process]) -> List[Entry]:
+        """
+        :returns: what ran before, as it would be saved.
+        :raises Pm2Error: nothing has changed; or all has, and it could not be written down.
+        """
+        generation = new_generation(self.order.release or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        for move in moves:
+            move.definitions = [
+                in_generation(item, generation, self.home, self.preload if is_ours(item["node_args"]) else None)
+                for item in move.definitions
+            ]
+            if move.probe:
+                move.probe = in_generation(move.probe, generation + "-probe", self.home, None)
+        old = [item for move in moves for item in move.old] + gone
+        journal = self._plan_of(generation, moves, gone)
+        _journal.save_before(self.home, journal.name, old)
+        before = _journal.load_before(self.home, journal.name)
+        _journal.write(self.home, journal)
+        if self.order.layout and self.order.release and self.order.entries:
+            _record.propose(self.order.layout, self.order.release, _record.Record(self.order.entries, *self._node()))
+        with Bus(self.home.pub_socket) as bus:
+            transaction = Transaction(
+                self.client, bus, moves, gone, journal, self.settings.warn, self.settings.log_lines
+            )
+            try:
+                try:
+                    transaction.prove()
+                    transaction.open()
+                    transaction.commit()
+                except Exception as error:
+                    if not _journal.is_committed(self.home, transaction.journal):
+                        self._take_back(transaction, error)
+                        raise
+                    # the list is saved, only its being so could not be noted
+                self._complete(transaction)
+            finally:
+                self.result["timings"] = transaction.timings
+        return before
+
+    def _node(self) -> Tuple[str, str]:
+        node = self.settings.install().node
+        return node, Rpc(self.home.rpc_socket).node_version()
+
+    def _complete(self, transaction: Transaction) -> None:
+        """What follows the commit is done even when somebody wants it to stop."""
+        try:
+            transaction.retire()
+        except (Interrupted, DaemonNotRunning, RpcTimeout):
+            self._await_daemon()
+        self._record(transaction.journal)
+
+    def _record(self, journal: _journal.Journal) -> None:
+        for notice in _finish(self.client, journal, self.order.keep):
+            self.settings.warn(notice)
+
+    def _take_back(self, transaction: Transaction, error: Exception) -> None:
+        """:raises Pm2Error: with what went wrong, and what serves."""
+        self._await_daemon()
+        failed = _undo(self.client, transaction.journal)
+        processes = self.client.processes()
+        serves = _serves(transaction.moves, processes)
+        bad = isinstance(error, Rejected) and error.details.get("verdict") == "bad"
+        if bad and self.order.layout and self.order.release and not self.order.rollback:
+            judge(self.order.layout, self.order.release, "bad", self.order.by, str(error), False)
+        details = {
+            **self.result,
+            "changed": bad and self.order.layout is not None,
+            "apps": _apps(self.order, processes),
+        }
+        message = error.message if isinstance(error, Pm2Error) else "{0}: {1}.".format(type(error).__name__, error)
+        details.update(error.details if isinstance(error, Pm2Error) else {})
+        details["timings"] = transaction.timings
+        details["serves"] = serves
+        if not isinstance(error, Pm2Error):
+            details["exception"] = repr(error)
+        raise Pm2Error(
+            "{0}. {1}{2}".format(message.rstrip("."), serves, " " + " ".join(failed) if failed else ""), **details
+        ) from error
+
+    def _await_daemon(self) -> None:
+        def revive() -> None:
+            ensure_running(self.home, self.settings.install(), self.settings.start_timeout)
+            resurrect(self.client, load(self.home).entries, START_TIMEOUT)
+
+        wait_for_daemon(self.client, revive, DAEMON_PATIENCE)
+
+    # the bake ---------------------------------------------------------------------------------------------------
+
+    def _prove_in_production(self, moves: List[Move], before: List[Entry], memory: Dict[str, Optional[float]]) -> None:
+        """Watch what now serves until it counts as proven; also for a release whose watch was cut short earlier."""
+        order = self.order
+        if order.layout and order.release:
+            if order.release in read(order.layout).history.proven:
+                return
+        elif not moves:
+            return
+        failure = self._watch(memory)
+        if failure is None:
+            if order.layout and order.release:
+                judge(order.layout, order.release, "proven", order.by, order.reason, False)
+                self.result["changed"] = True
+            return
+        self._breach(failure, moves, before)
+
+    def _watch(self, memory: Dict[str, Optional[float]]) -> Optional[Failure]:
+        order = self.order
+        from_now = self.client.processes()
+        apps = []
+        for app in order.apps:
+            generation = next((item.generation for item in of_app(from_now, app.name) if item.generation), None)
+            if generation:
+                apps.append(
+                    _bake.Watched(
+                        Generation(self.client, app.name, generation),
+                        app.instances,
+                        app.port,
+                        app.cutover.health,
+                        memory.get(app.name),
+                    )
+                )
+        start = time.monotonic()
+        try:
+            return _bake.smoke(order.smoke, apps) or _bake.watch(apps, order.bake_time, order.memory_growth_max)
+        finally:
+            self.result.setdefault("timings", {})["bake"] = round(time.monotonic() - start, 3)
+
+    def _breach(self, failure: Failure, moves: List[Move], before: List[Entry]) -> None:
+        """:raises Pm2Error: always: with what was seen, and what serves now."""
+        order = self.order
+        reason = "App {0}: {1} {2}".format(
+            failure.app,
+            "process {0}".format(failure.process.pm_id) if failure.process else "it",
+            failure.reason,
+        )
+        if order.layout and order.release:
+            judge(order.layout, order.release, "bad", order.by, reason, False)
+        details: Dict[str, Any] = {
+            **self.result,
+            "changed": True,
+            "verdict": "bad",
+            "failures": [{"app": failure.app, "reason": failure.reason}],
+        }
+        if not before or not order.auto_revert:
+            text = "there is no earlier generation to go back to" if not before else "auto_revert is off"
+            serves = "The new generation still serves, because {0}.".format(text)
+        else:
+            serves = self._revert(moves, before)
+        raise Pm2Error("{0}. {1}".format(reason.rstrip("."), serves), **details, serves=serves)
+
+    def _revert(self, moves: List[Move], before: List[Entry]) -> str:
+        """Bring back what ran before, beside what runs now."""
+        order = self.order
+        processes = self.client.processes()
+        back = _moves_back(moves, before, processes, self.preload, self.home)
+        leaving = [
+            item
+            for move in moves
+            if move.name not in {entry["name"] for entry in before}
+            for item in of_app(processes, move.name)
+        ]
+        previous = _previous(order)
+        earlier = _Run(
+            Order(
+                apps=order.apps,
+                layout=order.layout,
+                release=previous,
+                rollback=True,
+                by=order.by,
+                reason="revert",
+                keep=order.keep,
+            ),
+            self.settings,
+            self.client,
+            self.preload,
+        )
+        start = time.monotonic()
+        try:
+            earlier._transact(back, leaving)
+        except Pm2Error as error:
+            return "It could not be reverted: {0}".format(error.message)
+        finally:
+            self.result.setdefault("timings", {})["revert"] = round(time.monotonic() - start, 3)
+        return "{0} serves again.".format(previous or "What ran before")
+
+
+def _previous(order: Order) -> Optional[str]:
+    return read(order.layout).previous if order.layout else None
+
+
+def _moves_back(
+    moves: List[Move], before: List[Entry], processes: List[Process], preload: str, home: Home
+) -> List[Move]:
+    by_name = {move.name: move for move in moves}
+    names = list(dict.fromkeys(str(entry["name"]) for entry in before))
+    found = []
+    for name in names:
+        entries = [definition_of(entry) for entry in before if entry["name"] == name and entry.get("status") == ONLINE]
+        if not entries:
+            continue
+        held = all(is_ours(entry["node_args"]) for entry in entries)
+        move = by_name.get(name)
+        outage = move.outage if move else False
+        found.append(
+            Move(
+                name,
+                definitions=[
+                    in_generation(
+                        {key: value for key, value in entry.items() if key != "status"},
+                        "",
+                        home,
+                        preload if held else None,
+                    )
+                    for entry in entries
+                ],
+                old=of_app(processes, name),
+                proof=HELD if held else AFTERWARDS if outage else WATCHED,
+                outage=outage,
+                rules=Rules(
+                    name,
+                    len(entries),
+                    listens=bool(held and move and move.rules.listens),
+                    min_healthy_time=REVERT_HEALTHY_TIME,
+                    healthy_deadline=REVERT_DEADLINE,
+                ),
+                drain_timeout=move.drain_timeout if move else 0.0,
+            )
+        )
+    return found
+
+
+def _serves(moves: List[Move], processes: List[Process]) -> str:
+    """What serves after a candidate was taken back."""
+    parts = []
+    for move in moves:
+        own = [item for item in of_app(processes, move.name) if item.is_running()]
+        if not move.old:
+            continue
+        same = {item.pid for item in own} >= {item.pid for item in move.old if item.pid}
+        parts.append(
+            "{0} ({1})".format(
+                move.name, "untouched, the same processes" if same and own else "started again" if own else "DOWN"
+            )
+        )
+    return (
+        "What served before serves: {0}.".format(", ".join(parts)) if parts else "Nothing ran before, nothing runs now."
+    )
+
+
+def _free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

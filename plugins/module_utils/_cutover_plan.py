@@ -1,0 +1,148 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decides how each app is replaced: how its candidate is proven, and in which order the new one opens and the old one
+goes. Pure.
+
+What PM2 gives: in cluster mode all workers of a port share one listening socket, whatever they run, so two generations
+serve side by side. In fork mode a port has one owner.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import GENERATION, RESTART
+from ansible_collections.zerodown.pm2.plugins.module_utils._drift import differences, instance_number
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._options import CLUSTER
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
+
+# how the candidate is proven
+# it is the new generation, and holds its ports closed
+HELD = "held"
+# a stand-in on a port of its own is proven and removed
+OWN_PORT = "own_port"
+# it listens on nothing: it is watched while it runs
+WATCHED = "watched"
+# only once it has taken the place of the old one
+AFTERWARDS = "afterwards"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One app that is replaced.
+
+    :ivar old: its processes before.
+    :ivar proof: how the candidate is proven.
+    :ivar outage: whether the old one stops serving before the new one serves.
+    :ivar options: the names of the options that change.
+    """
+
+    app: App
+    old: List[Process]
+    proof: str
+    outage: bool
+    options: List[str]
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether something serves that must not be disturbed."""
+        return any(process.is_running() for process in self.old)
+
+    def as_data(self) -> Dict[str, Any]:
+        data: Dict[str, Any] = {
+            "action": "cutover" if self.old else "create",
+            "app": self.app.name,
+            "count": self.app.instances,
+            "proof": self.proof,
+            "outage": self.outage,
+        }
+        if self.options:
+            data["options"] = self.options
+        if self.old:
+            data["replaces"] = [process.pm_id for process in self.old]
+        return data
+
+
+def needs_swap(app: App, processes: List[Process]) -> bool:
+    """Whether what runs is not what is declared."""
+    own = of_app(processes, app.name)
+    if len(own) != app.instances:
+        return True
+    numbers = sorted(instance_number(process) for process in own)
+    if app.is_cluster and numbers != list(range(app.instances)):
+        return True
+    return any(differences(app, process) or not (process.is_running() or has_done_its_work(process)) for process in own)
+
+
+def make_swap(app: App, processes: List[Process]) -> Swap:
+    """
+    :raises Pm2Error: it cannot be replaced without an outage that nobody accepted; says what to do.
+    """
+    own = of_app(processes, app.name)
+    changed = {difference.option for process in own for difference in differences(app, process)}
+    if own and len(own) != app.instances:
+        changed.add("instances")
+    options = sorted(changed)
+    running = [process for process in own if process.is_running()]
+    must_listen = app.cutover.must_listen(app.port)
+    if not must_listen:
+        return _quiet(app, own, running, options)
+    shares = app.is_cluster and all(process.env.get("exec_mode") == CLUSTER for process in running)
+    if shares and app.cutover.strategy != RESTART:
+        return Swap(app, own, HELD if app.takes_preload else _proof_on_own_port(app, bool(running)), False, options)
+    if not running:
+        # nobody is disturbed, so the candidate may have the real port
+        return Swap(app, own, HELD if app.takes_preload else WATCHED, False, options)
+    if app.cutover.strategy != RESTART:
+        raise Pm2Error(_refusal(app))
+    return Swap(app, own, HELD if app.takes_preload else _proof_on_own_port(app, True), True, options)
+
+
+def _quiet(app: App, own: List[Process], running: List[Process], options: List[str]) -> Swap:
+    """One that is not known to listen. In fork mode it may do so all the same, on a port that nobody declared; then its
+    candidate cannot have it and is seen to fail."""
+    if running and not app.cutover.overlap:
+        return Swap(app, own, AFTERWARDS, True, options)
+    return Swap(app, own, HELD if app.takes_preload else WATCHED, False, options)
+
+
+def _proof_on_own_port(app: App, serves: bool) -> str:
+    if not serves:
+        return WATCHED
+    options = app.cutover
+    by_variable = re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", options.candidate_variable) and (
+        options.candidate_variable in app.definition.get("env", {})
+    )
+    return OWN_PORT if options.candidate_args is not None or by_variable else AFTERWARDS
+
+
+def _refusal(app: App) -> str:
+    if app.cutover.strategy == GENERATION or app.is_cluster:
+        return (
+            "App {0}: it cannot be replaced without an outage, because what runs now is in fork mode and keeps the "
+            "port to itself; set strategy to restart for this one change of its mode.".format(app.name)
+        )
+    return (
+        "App {0}: in fork mode it cannot be replaced without an outage, because PM2 lets one process have a port; set "
+        "instances for a Node app (cluster mode), or strategy to restart to accept a short outage.".format(app.name)
+    )
+
+
+def plan(apps: List[App], processes: List[Process]) -> List[Swap]:
+    """What is to be replaced; empty when everything runs as declared.
+
+    :raises Pm2Error: one of them cannot be replaced as declared.
+    """
+    return [make_swap(app, processes) for app in apps if needs_swap(app, processes)]
+
+
+def rules_port(app: App) -> Optional[int]:
+    """The port that its processes must listen on."""
+    return app.port if app.cutover.must_listen(app.port) else None

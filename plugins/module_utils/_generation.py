@@ -1,0 +1,268 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The processes of one generation: started, held, opened, drained, removed, and nothing of them left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
+from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Sample
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError, NotThere, Status, Worker
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process, pid_exists
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Call
+from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import (
+    GRACE,
+    KILL_TIMEOUT,
+    LISTEN_TIMEOUT,
+    seconds,
+    stop_timeout,
+)
+
+POLL_INTERVAL = 0.05
+# what a worker may take to answer the gate; one that does not is asked again, so this only bounds one look
+ASK_TIMEOUT = 2.0
+# opening is a listen(2); what takes longer is a blocked event loop
+OPEN_TIMEOUT = 10.0
+WORKERS = 8
+
+
+def hold(home: Home, generation: str) -> None:
+    """From now on its processes do not open their ports."""
+    descriptor = os.open(marker(home, generation), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+
+
+def let_through(home: Home, generation: str) -> None:
+    """From now on its processes open their ports when they start; those that are held stay so until they are told."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(marker(home, generation))
+
+
+def marker(home: Home, generation: str) -> str:
+    return os.path.join(home.gate, generation + ".held")
+
+
+def has_gate(process: Process) -> bool:
+    """Whether the process was started with the preload."""
+    return is_ours(process.env.get("node_args") or [])
+
+
+def ask_all(home: Home, processes: Iterable[Process], question: Callable[[Worker], Status]) -> Dict[int, Status]:
+    """Ask the processes side by side.
+
+    :returns: the answers by pm_id.
+    :raises GateError: of the first that failed; all were asked.
+    """
+    workers = {item.pm_id: Worker(home, item.pid) for item in processes if item.pid and has_gate(item)}
+    with ThreadPoolExecutor(max(1, min(WORKERS, len(workers)))) as pool:
+        futures = {pm_id: pool.submit(question, worker) for pm_id, worker in workers.items()}
+    return {pm_id: future.result() for pm_id, future in futures.items()}
+
+
+def status_or_none(home: Home, process: Process) -> Optional[Status]:
+    """``None`` for a process that has no preload or does not answer."""
+    if not process.pid or not has_gate(process) or not pid_exists(process.pid):
+        return None
+    try:
+        return Worker(home, process.pid).status(ASK_TIMEOUT)
+    except GateError:
+        return None
+
+
+class Generation:
+    """One generation of one app.
+
+    :ivar failed: why PM2 did not take a process, by the order of the definitions.
+    """
+
+    def __init__(self, client: Client, name: str, generation: str) -> None:
+        self.client = client
+        self.home = client.home
+        self.name = name
+        self.id = generation
+        self.failed: List[str] = []
+        self._calls: List[Call] = []
+        self.statuses: Dict[int, Optional[Status]] = {}
+
+    def mine(self, processes: List[Process]) -> List[Process]:
+        return [item for item in processes if item.name == self.name and item.generation == self.id]
+
+    def start(self, definitions: List[Definition], timeout: float) -> None:
+        """Start all, one after another, without waiting until they are up.
+
+        :param timeout: seconds that PM2 may take to answer each, beside what ``wait_ready`` lets it wait.
+        """
+        for count, definition in enumerate(definitions, 1):
+            self._prepare(definition, timeout + seconds(definition, "listen_timeout", LISTEN_TIMEOUT))
+            deadline = time.monotonic() + timeout
+            call = self._calls[-1]
+            # the next one may go when this one is in the list: two at once might get one pm_id
+            while len(self.mine(self.client.processes())) < count and not call.is_answered:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(POLL_INTERVAL / 2)
+            self._check_calls()
+
+    def _prepare(self, definition: Definition, limit: float) -> None:
+        self._calls.append(Call(lambda: self.client.prepare(definition, limit)))
+
+    def _check_calls(self) -> None:
+        """:raises RpcError: PM2 refused to start a process."""
+        for call in self._calls:
+            if call.is_answered and isinstance(call.error, (RpcError, ValueError)):
+                raise call.error
+
+    def ask(self, own: List[Process]) -> None:
+        """Learn which ports and sockets each of these processes has."""
+        with ThreadPoolExecutor(max(1, min(WORKERS, len(own)))) as pool:
+            asked = [pool.submit(status_or_none, self.home, item) for item in own]
+        self.statuses = {item.pm_id: future.result() for item, future in zip(own, asked)}
+
+    def samples(self, processes: List[Process], bus: Bus) -> List[Sample]:
+        """What the gate wants to know of each process."""
+        own = self.mine(processes)
+        self.ask(own)
+        return [Sample(item, _ports(self.statuses[item.pm_id]), _fault(bus, item)) for item in own]
+
+    def socket(self, pm_id: int, port: Optional[int]) -> Optional[str]:
+        """The private socket of the server for this port, else of the first server."""
+        status = self.statuses.get(pm_id)
+        servers = status.servers if status else []
+        for server in servers:
+            if server.port == port:
+                return server.socket
+        return servers[0].socket if servers and port is None else None
+
+    def open(self) -> None:
+        """Let all take traffic, and wait until they do.
+
+        :raises GateError: one of them cannot; then some may be open.
+        """
+        ask_all(self.home, self.mine(self.client.processes()), lambda worker: worker.open(OPEN_TIMEOUT))
+        let_through(self.home, self.id)
+
+    def discard(self) -> None:
+        """Remove all of it and what it left running, whatever state it is in."""
+        own = self.mine(self.client.processes())
+        retire(self.client, own, drain_timeout=0.0 if all_held(self.home, own) else seconds_to_finish(own))
+        for call in self._calls:
+            call.wait(GRACE)
+        # what was on its way into the list meanwhile
+        retire(self.client, self.mine(self.client.processes()), drain_timeout=0.0)
+        let_through(self.home, self.id)
+        end_orphans(self.id)
+
+
+def all_held(home: Home, processes: List[Process]) -> bool:
+    """Whether none of them ever took traffic."""
+    statuses = [status_or_none(home, item) for item in processes]
+    return all(status is None or status.state == "held" for status in statuses)
+
+
+def seconds_to_finish(processes: List[Process]) -> float:
+    """What processes that took traffic for a moment get to finish it: as long as PM2 would give them."""
+    return max([seconds(item.env, "kill_timeout", KILL_TIMEOUT) for item in processes], default=0.0)
+
+
+def close(home: Home, processes: List[Process]) -> None:
+    """Let them take no new connection, where they have the preload; what cannot be asked is left as it is."""
+    with contextlib.suppress(GateError):
+        ask_all(home, [item for item in processes if item.is_running()], lambda worker: worker.close(OPEN_TIMEOUT))
+
+
+def reopen(home: Home, processes: List[Process]) -> None:
+    """Undo :func:`close`."""
+    with contextlib.suppress(NotThere):
+        ask_all(home, [item for item in processes if item.is_running()], lambda worker: worker.open(OPEN_TIMEOUT))
+
+
+def retire(client: Client, processes: List[Process], drain_timeout: float) -> None:
+    """End these processes for good, each when its connections have ended.
+
+    First all are drained side by side, only then PM2 is told: its kill_timeout then plays no part.
+
+    :param drain_timeout: seconds for connections to end.
+    """
+    if drain_timeout > 0:
+        with contextlib.suppress(GateError):
+            ask_all(
+                client.home,
+                [item for item in processes if item.is_running()],
+                lambda worker: worker.drain(drain_timeout),
+            )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for future in [pool.submit(_delete, client, item) for item in processes]:
+            future.result()
+
+
+def _delete(client: Client, process: Process) -> None:
+    try:
+        client.delete(process.pm_id, stop_timeout(process))
+    except RpcError:
+        # somebody else removed it
+        if any(item.pm_id == process.pm_id for item in client.processes()):
+            raise
+
+
+def _ports(status: Optional[Status]) -> Optional[FrozenSet[int]]:
+    return frozenset(server.port for server in status.servers) if status else None
+
+
+def _fault(bus: Bus, process: Process) -> Optional[str]:
+    error = bus.load_error(process.pm_id)
+    return "could not be loaded ({0}), though PM2 leaves it online".format(error) if error else None
+
+
+# what a candidate left behind ----------------------------------------------------------------------------------------
+
+
+def orphans(generation: str) -> List[int]:
+    """The pids that belong to a generation by their environment: children that survived their parents too."""
+    wanted = "{0}={1}".format(GENERATION_KEY, generation).encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError), open("/proc/{0}/environ".format(entry), "rb") as stream:
+            if wanted in stream.read().split(b"\0"):
+                found.append(int(entry))
+    return found
+
+
+def end_orphans(generation: str, patience: float = 2.0) -> None:
+    """SIGTERM, and for what is still there after ``patience`` seconds SIGKILL.
+
+    Only for a candidate: a child that outlives a release which served may be meant to.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pids = orphans(generation)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + patience
+        while any(map(pid_exists, pids)) and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL)
+
+
+def fail_unless_gone(generation: str) -> None:
+    """:raises Pm2Error: something of it still runs."""
+    left = orphans(generation)
+    if left:
+        raise Pm2Error(
+            "Processes of the rejected release still run (pid {0}) and could not be ended; end them by hand.".format(
+                ", ".join(map(str, left))
+            )
+        )

@@ -1,0 +1,345 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps of one cutover on the host: prove, open, commit, retire. Until the commit everything can be undone, after
+it everything can be finished, both from the journal alone.
+
+The commit is the moment at which the saved process list names the new generation instead of the old one: from then on
+a boot would start the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _gate, _journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
+from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
+from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import AFTERWARDS, HELD, OWN_PORT
+from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
+from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate, Rules, Sample, Verdict
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
+    POLL_INTERVAL,
+    Generation,
+    close,
+    hold,
+    let_through,
+    reopen,
+    retire,
+    status_or_none,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
+from ansible_collections.zerodown.pm2.plugins.module_utils._save import save
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
+
+# how long a generation must hold once it takes traffic, before the old one goes
+SETTLE_TIME = 0.5
+SETTLE_DEADLINE = 15.0
+# what PM2 may take to answer that a process was started
+START_TIMEOUT = 30.0
+CHECKERS = 8
+CONNECT_TIMEOUT = 1.0
+
+
+@dataclass
+class Move:
+    """One app that gets a new generation.
+
+    :ivar definitions: of the new processes.
+    :ivar old: what they replace.
+    :ivar proof: see _cutover_plan.py.
+    :ivar outage: whether the old ones must let go of the port first.
+    :ivar rules: what the candidate must do.
+    :ivar probe: the definition of a stand-in on a port of its own.
+    :ivar drain_timeout: seconds that the connections of the old ones have.
+    """
+
+    name: str
+    definitions: List[Definition] = field(repr=False)
+    old: List[Process]
+    proof: str
+    outage: bool
+    rules: Rules
+    drain_timeout: float = 30.0
+    probe: Optional[Definition] = field(default=None, repr=False)
+    probe_port: Optional[int] = None
+
+
+class Rejected(Pm2Error):
+    """The candidate did not pass; details ``failures`` and ``verdict`` (bad or unknown)."""
+
+
+@dataclass
+class Transaction:
+    """
+    :ivar journal: as it is on disk.
+    :ivar gone: processes that no longer belong to the app.
+    :ivar timings: seconds by step.
+    """
+
+    client: Client
+    bus: Bus
+    moves: List[Move]
+    gone: List[Process]
+    journal: Journal
+    tell: Callable[[str], None]
+    log_lines: int = 20
+    timings: Dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.home = self.client.home
+        directories = {
+            os.path.dirname(str(definition[name]))
+            for move in self.moves
+            for definition in move.definitions
+            for name in LOG_FIELDS
+            if definition.get(name)
+        }
+        for directory in directories:
+            _make_directory(directory)
+        self.marks = LogMarks(directories, self.home.daemon_log)
+        self.generations = {
+            move.name: Generation(self.client, move.name, self.journal.generation) for move in self.moves
+        }
+        self.probes = {move.name: Generation(self.client, move.name, self.journal.probe) for move in self.moves}
+
+    # forward --------------------------------------------------------------------------------------------------
+
+    def prove(self) -> None:
+        """Start the candidate beside what serves, and let it through the gate.
+
+        :raises Rejected: it did not pass.
+        """
+        with self._timed(_journal.PROVE):
+            hold(self.home, self.journal.generation)
+            gates = {}
+            for move in self.moves:
+                if move.proof == AFTERWARDS:
+                    continue
+                gates[move.name] = Gate(_probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
+                if move.proof == OWN_PORT and move.probe:
+                    self.tell("{0}: a candidate is checked on port {1}".format(move.name, move.probe_port))
+                    self.probes[move.name].start([move.probe], START_TIMEOUT)
+                else:
+                    self.generations[move.name].start(move.definitions, START_TIMEOUT)
+            self._pass(gates)
+
+    def open(self) -> None:
+        """Let the new generation take traffic, and see that it holds.
+
+        :raises Rejected: it does not hold.
+        :raises Pm2Error: a port cannot be opened.
+        """
+        self.journal = _journal.advance(self.home, self.journal, _journal.OPEN)
+        with self._timed(_journal.OPEN):
+            for move in self.moves:
+                self._open(move)
+            let_through(self.home, self.journal.generation)
+            settled = {
+                move.name: Gate(
+                    Rules(
+                        move.name, len(move.definitions), min_healthy_time=SETTLE_TIME, healthy_deadline=SETTLE_DEADLINE
+                    ),
+                    time.monotonic(),
+                )
+                for move in self.moves
+            }
+            self._pass(settled)
+
+    def _open(self, move: Move) -> None:
+        generation = self.generations[move.name]
+        if move.proof == HELD:
+            if move.outage:
+                close(self.home, move.old)
+                # what has no preload cannot let go of its port otherwise
+                retire(self.client, [item for item in move.old if not _closed(self.home, item)], 0.0)
+            generation.open()
+            return
+        if move.proof not in (OWN_PORT, AFTERWARDS):
+            return
+        if move.proof == OWN_PORT:
+            self.probes[move.name].discard()
+        if move.outage:
+            retire(self.client, move.old, 0.0)
+        let_through(self.home, self.journal.generation)
+        generation.start(move.definitions, START_TIMEOUT)
+        if move.proof == AFTERWARDS:
+            self._pass({move.name: Gate(move.rules, time.monotonic())})
+
+    def commit(self) -> None:
+        """Save the process list with the new generation in place of the old one."""
+        with self._timed(_journal.COMMIT):
+            going = [item.pm_id for move in self.moves for item in move.old] + [item.pm_id for item in self.gone]
+
+            def begin() -> FrozenSet[int]:
+                self.journal = _journal.advance(self.home, self.journal, _journal.COMMIT)
+                others = [item for item in _journal.read_all(self.home) if item.name != self.journal.name]
+                return frozenset(going) | frozenset(_journal.passing(others, self.client.processes()))
+
+            def done() -> None:
+                self.journal = _journal.advance(self.home, self.journal, _journal.RETIRE)
+
+            save(self.home, self.client, begin, done)
+
+    def retire(self) -> None:
+        with self._timed(_journal.RETIRE):
+            retire_replaced(self.client, self.journal)
+            self.journal = _journal.advance(self.home, self.journal, _journal.RECORD)
+
+    # the gate -------------------------------------------------------------------------------------------------
+
+    def _pass(self, gates: Dict[str, Gate]) -> None:
+        """Look until every gate has a verdict.
+
+        :raises Rejected: one of them is not *passed*.
+        """
+        by_name = {move.name: move for move in self.moves}
+        waiting = dict(gates)
+        with Checkers(CHECKERS) as checkers:
+            while waiting:
+                processes = self.client.processes()
+                for name, gate in list(waiting.items()):
+                    move = by_name[name]
+                    verdict = self._look(move, gate, processes, checkers)
+                    if verdict.state == _gate.PASSED:
+                        del waiting[name]
+                    elif verdict.is_final:
+                        raise self._rejected(name, verdict)
+                if waiting:
+                    time.sleep(POLL_INTERVAL)
+
+    def _look(self, move: Move, gate: Gate, processes: List[Process], checkers: Checkers) -> Verdict:
+        probing = self.probes[move.name].mine(processes)
+        generation = self.probes[move.name] if probing else self.generations[move.name]
+        samples = generation.samples(processes, self.bus)
+        port = gate.rules.port
+        if port is not None and not any(sample.ports for sample in samples):
+            # no preload to ask: whoever answers there is the candidate, because nobody else has this port
+            found = frozenset([port]) if _accepts(port) else frozenset()
+            samples = [Sample(sample.process, found, sample.fault) for sample in samples]
+        now = time.monotonic()
+        for (pm_id, number), outcome in checkers.collect():
+            gate.note(pm_id, number, outcome, now)
+        for pm_id, number, check in gate.due(samples, now):
+            process = next(sample.process for sample in samples if sample.process.pm_id == pm_id)
+            endpoint = generation.socket(pm_id, check.port or port) or ("127.0.0.1", check.port or port or 0)
+            checkers.submit((pm_id, number), check, endpoint, _environment(process), str(process.env.get("pm_cwd")))
+        return gate.judge(samples, now)
+
+    def _rejected(self, name: str, verdict: Verdict) -> Rejected:
+        failure = Failure(name, verdict.reason, verdict.process)
+        data = failure_data(failure, self.marks, self.bus, self.log_lines)
+        who = "its process {0}".format(verdict.process.pm_id) if verdict.process else "it"
+        text = "The new generation of app {0} was rejected: {1} {2}".format(name, who, verdict.reason)
+        if data.get("cause"):
+            text += "; {0} says: {1}".format(data["log_file"], data["cause"])
+        return Rejected(
+            text,
+            failures=[data],
+            verdict="unknown" if verdict.state == _gate.UNDECIDED else "bad",
+        )
+
+    @contextlib.contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[step] = round(time.monotonic() - start, 3)
+
+
+def _probe_rules(move: Move) -> Rules:
+    rules = move.rules
+    return Rules(
+        rules.app,
+        1,
+        port=move.probe_port,
+        listens=True,
+        checks=rules.checks,
+        min_healthy_time=rules.min_healthy_time,
+        healthy_deadline=rules.healthy_deadline,
+        memory_max=rules.memory_max,
+    )
+
+
+def _closed(home: Home, process: Process) -> bool:
+    """Whether it has let go of its ports."""
+    from_gate = status_or_none(home, process)
+    return from_gate is not None and not any(server.open for server in from_gate.servers)
+
+
+def _environment(process: Process) -> Dict[str, str]:
+    return {str(name): str(value) for name, value in (process.env.get("env") or {}).items()}
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), CONNECT_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise Pm2Error(
+            "The directory {0} of the logs cannot be made: {1}; create it or set out_file, error_file and "
+            "log_file.".format(path, error.strerror)
+        ) from error
+
+
+# from the journal alone ----------------------------------------------------------------------------------------------
+
+
+def undo(client: Client, journal: Journal) -> List[str]:
+    """Remove the candidate, and let what served before serve again.
+
+    :returns: a sentence for each process of the old generation that could not be brought back.
+    """
+    home = client.home
+    for name in journal.names:
+        for generation in (journal.generation, journal.probe):
+            Generation(client, name, generation).discard()
+    reopen(home, [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names])
+    entries = _journal.load_before(home, journal.name)
+    report = resurrect(client, entries, START_TIMEOUT)
+    return report.skipped + report.failed
+
+
+def retire_replaced(client: Client, journal: Journal) -> None:
+    """End whatever bears the names of the app and is not of the new generation."""
+    old = [
+        item
+        for item in client.processes()
+        if item.name in journal.names and not item.is_module and item.generation != journal.generation
+    ]
+    retire(client, old, journal.drain_timeout)
+
+
+def wait_for_daemon(client: Client, revive: Callable[[], Any], patience: float) -> None:
+    """Its unit starts a daemon that died; without a unit nobody does but we.
+
+    :param revive: starts a daemon and what was saved.
+    :param patience: seconds for the unit.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        with contextlib.suppress(DaemonNotRunning, RpcTimeout):
+            client.processes()
+            return
+        time.sleep(POLL_INTERVAL)
+    revive()
