@@ -47,7 +47,7 @@ _HEAD = "'use strict';\nconst { how, serve, server, site } = require('./server.j
 _MODULE_HEAD = (
     "import { createRequire } from 'module';\nconst { serve } = createRequire(import.meta.url)('./server.js');\n"
 )
-_FAIL = "Object.assign(site, { status: 500, text: 'Internal Server Error' });\n"
+_FAIL = "Object.assign(site, { status: 500, word: 'failed', text: 'Internal Server Error' });\n"
 _STAY = "setInterval(() => {}, 1000);\n"
 
 
