@@ -16,7 +16,7 @@ import select
 import signal
 import subprocess
 import time
-from typing import IO, Dict, Iterable, Optional, Tuple
+from typing import IO, Dict, Iterable, Optional, Tuple, cast
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_answer import excerpt
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import CommandCheck
@@ -41,7 +41,7 @@ def run(check: CommandCheck, environment: Dict[str, str], cwd: str, secrets: Ite
 
 def _execute(check: CommandCheck, environment: Dict[str, str], cwd: str) -> Tuple[Optional[int], bytes]:
     """The exit code, ``None`` when it did not end in time, and the end of the output."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         check.command,
         env=environment,
         cwd=cwd,
@@ -49,10 +49,8 @@ def _execute(check: CommandCheck, environment: Dict[str, str], cwd: str) -> Tupl
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-    )
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        tail = _Tail(stdout)
+    ) as process:
+        tail = _Tail(cast("IO[bytes]", process.stdout))
         deadline = time.monotonic() + check.timeout
         try:
             while not _has_ended(process.pid) and time.monotonic() < deadline:
@@ -62,7 +60,7 @@ def _execute(check: CommandCheck, environment: Dict[str, str], cwd: str) -> Tupl
             # it is not waited for yet, so its number is still that of its group
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
         tail.read(0)
     return process.returncode if in_time else None, tail.content
 
