@@ -54,6 +54,11 @@ def strip(node_args: Sequence[str]) -> List[str]:
     return kept
 
 
+def added(node_args: Sequence[str]) -> List[str]:
+    """The paths of our script among the arguments."""
+    return [argument for flag, argument in zip(node_args, node_args[1:]) if flag == "-r" and _OURS.search(argument)]
+
+
 def is_ours(node_args: Sequence[str]) -> bool:
     """Whether a process with these arguments runs the script, of whichever version."""
     return len(strip(node_args)) < len(node_args)
@@ -192,15 +197,16 @@ Object.assign(net.Server.prototype, {
   }
 })
 
-// The TCP port and host that listen() is asked for, in any of its forms (net.js normalizeArgs); none for a free port, a
-// path, a handle.
+// The TCP port and host that listen() is asked for, in any of its forms (net.js normalizeArgs). None for a free port, a
+// path, a handle, and for what Node refuses.
 function tcpTarget ([first, second]) {
-  const options = first !== null && typeof first === 'object' ? first : { port: first, host: second }
   // the primary of a cluster of the app's own listens for its workers, which have no gate
   if (cluster.isPrimary && Object.keys(cluster.workers).length > 0) return null
-  if (options._handle || options.handle || options.fd >= 0) return null
-  const port = ['number', 'string'].includes(typeof options.port) ? Number(options.port) : 0
-  return port > 0 && port < 65536 ? { port, host: typeof options.host === 'string' ? options.host : null } : null
+  const positional = { port: first, host: typeof second === 'string' ? second : null }
+  const { port, host, fd, handle, _handle } = first !== null && typeof first === 'object' ? first : positional
+  if (_handle || handle || fd >= 0 || !['number', 'string'].includes(typeof port)) return null
+  if (!Number.isInteger(Number(port)) || port < 1 || port > 65535 || (host && typeof host !== 'string')) return null
+  return { port: Number(port), host: host || null }
 }
 
 function guard (server, { host, port }, args) {
