@@ -1,7 +1,7 @@
 # What a person types. The work is in tests/dev/; docs/development.md explains it.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-clean check test clean
+.PHONY: help deps demo demo-clean check test bench-cutover clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -20,6 +20,9 @@ check: ## lint, types and unit tests: the quick part
 
 test: ## everything, on this machine
 	@tests/dev/test.sh test
+
+bench-cutover: ## what a cutover costs, next to PM2's own ways: docs/cutover-bench.md (BENCH=--long for all rows)
+	@tests/dev/bench.sh cutover $(BENCH)
 
 clean: ## remove everything that the other targets made
 	@tests/dev/clean.sh

@@ -11,17 +11,15 @@ request is ever sent twice. At 200 requests/s it takes a fifth of a core with ke
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -71,8 +69,8 @@ class Result:
     """The sum of a load. Times are seconds since its start.
 
     :ivar failed: requests without a whole answer: refused, reset, closed, cut short, out of time.
-    :ivar wrong: answers other than 2xx.
-    :ivar longest_gap: seconds without a 2xx answer coming in, from the start of the load to its stop.
+    :ivar wrong: answers that are not right, by default other than 2xx.
+    :ivar longest_gap: seconds without a right answer coming in, from the start of the load to its stop.
     :ivar gap_from: when that began.
     :ivar first_failure: when the first request that failed was sent, and the last one.
     :ivar by_body: of all answers.
@@ -95,11 +93,18 @@ class Result:
     samples: Sequence[Sample] = field(repr=False)
 
 
-def summarize(samples: Sequence[Sample], seconds: float) -> Result:
-    """The sum of the samples of a load that was stopped after so many seconds (answers may have come later)."""
+def is_2xx(sample: Sample) -> bool:
+    return 200 <= sample.status < 300
+
+
+def summarize(samples: Sequence[Sample], seconds: float, right: Callable[[Sample], bool] = is_2xx) -> Result:
+    """The sum of the samples of a load that was stopped after so many seconds (answers may have come later).
+
+    :param right: whether an answer is one.
+    """
     failed = [sample for sample in samples if not sample.status]
     answers = [sample for sample in samples if sample.status]
-    good = sorted(sample.ended for sample in answers if 200 <= sample.status < 300)
+    good = sorted(sample.ended for sample in answers if right(sample))
     # what comes after the stop ends no gap that the stop did not end
     moments = [0.0, *(moment for moment in good if moment < seconds), seconds]
     gap, gap_from = max((later - earlier, earlier) for earlier, later in zip(moments, moments[1:], strict=False))
@@ -131,13 +136,16 @@ class Load:
         clients: int = 20,
         timeout: float = 15.0,
         limit: float = LONGEST,
+        right: Callable[[Sample], bool] = is_2xx,
     ) -> None:
-        """See :class:`Order`."""
+        """See :class:`Order` and :func:`summarize`."""
         if not 0 < limit <= LONGEST:
             raise ValueError(f"a load lasts at most {LONGEST:.0f} s, not {limit}")
         self._order = Order(url, rate, keep_alive, clients, timeout, limit)
+        self._right = right
         self._process: subprocess.Popen[bytes]
         self._started = math.nan
+        self._stopped = False
         self._result: Result | None = None
 
     def __enter__(self) -> Load:
@@ -171,12 +179,17 @@ class Load:
         """Seconds since the start of the load, to tell when the test did what it did."""
         return time.monotonic() - self._started
 
+    def stop(self) -> None:
+        """Stop sending, without waiting for anything: for several loads that are to end together."""
+        # once: a process that is about to exit handles no second one
+        if not self._stopped:
+            self._stopped = True
+            self._process.terminate()
+
     def result(self) -> Result:
         """Stop sending, wait for the answers that are due (at most the timeout of one request), sum up."""
         if self._result is None:
-            # it may have ended at its limit
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            self.stop()
             try:
                 output, errors = self._process.communicate(timeout=self._order.timeout + 30)
             except BaseException:
@@ -185,7 +198,7 @@ class Load:
             assert self._process.returncode == 0, f"the load generator failed:\n{errors.decode()}"
             report: dict[str, Any] = json.loads(output)
             assert not report["limited"], f"the test took longer than the load, which ended at {self._order.limit} s"
-            self._result = summarize([Sample(*sample) for sample in report["samples"]], report["seconds"])
+            self._result = summarize([Sample(*sample) for sample in report["samples"]], report["seconds"], self._right)
         return self._result
 
     def _wait_for_start(self) -> float:

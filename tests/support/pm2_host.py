@@ -81,7 +81,7 @@ def end_daemon(home: Path) -> None:
         daemons = []
     else:
         daemons = [daemon]
-    apps = {pid for daemon in daemons for pid in descendants(daemon)} | _owned(home)
+    apps = {pid for daemon in daemons for pid in descendants(daemon)} | owned(home)
     for pid in [*daemons, *sorted(apps - set(daemons))]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -135,8 +135,9 @@ def find_free_port() -> int:
     return port
 
 
-def _owned(home: Path) -> set[int]:
-    """Processes that outlived their daemon: PM2 and our modules give PM2_HOME to everything they start."""
+def owned(home: Path) -> set[int]:
+    """All processes of this home, also those that outlived their daemon: PM2 and our modules give PM2_HOME to what they
+    start."""
     marker = f"PM2_HOME={home}".encode()
     found = set()
     for entry in os.listdir("/proc"):

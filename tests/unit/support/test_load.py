@@ -174,5 +174,7 @@ def test_the_sum() -> None:
     assert result.by_status == {200: 2, 500: 1, 201: 1}
     assert result.by_body == {"v1": 1, "oops": 1, "v2": 2}
     assert result.errors == {"refused": 1}
+    of_version_2 = summarize(samples, 2.0, lambda sample: sample.text == "v2")
+    assert (of_version_2.failed, of_version_2.wrong, of_version_2.longest_gap) == (1, 2, 1.1)
     # no answer at all is one gap
     assert summarize([], 3.0).longest_gap == 3.0
