@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import List, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, STOPPED, App
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
-from ansible_collections.zerodown.pm2.plugins.module_utils._drift import changed_fields, differences, field_value
+from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
+    Definition,
+    definitions,
+    label,
+    new_generation,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
+    LOG_FIELDS,
+    PID_FIELD,
+    changed_fields,
+    differences,
+    instance_number,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import AT_REST
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import install
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import retire
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
     DELETE,
@@ -39,7 +53,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import (
     stop_timeout,
 )
 
-LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path", "pm_pid_path")
+_FILES = (*LOG_FIELDS, PID_FIELD)
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Limits:
 
 def log_directories(app: App) -> List[str]:
     """Where the files of an app go."""
-    paths = [app.definition.get(name) for name in LOG_FIELDS]
+    paths = [app.definition.get(name) for name in _FILES]
     return sorted({os.path.dirname(path) for path in paths if path and path != os.devnull})
 
 
@@ -148,7 +162,8 @@ class _Applier:
         return []
 
     def _delete(self, pm_id: int, process: Process) -> None:
-        self.daemon.delete(pm_id, stop_timeout(process))
+        # the others serve on: requests of this one may end first
+        retire(self.daemon, [process], self.app.cutover.drain_timeout)
         # PM2 gives the number again when its list was empty
         del self.by_id[pm_id]
         self.watch.restarts.pop(pm_id, None)
@@ -197,11 +212,31 @@ class _Applier:
             self.daemon.watch(pm_id, True)
 
     def _create(self, count: int) -> List[int]:
-        definition = {**self.app.definition, "instances": count}
         timeout = self._start_timeout(count)
-        call = Call(lambda: self.daemon.prepare(definition, timeout))
+        created = self._definitions(count)
+
+        def prepare() -> None:
+            for definition in created:
+                self.daemon.prepare(definition, timeout)
+
+        call = Call(prepare)
         self.watch.until_answered(call, Target(self.app.name, count, without=frozenset(self.by_id)), timeout)
         return self._note_new()
+
+    def _definitions(self, count: int) -> List[Definition]:
+        if not self.daemon.changes_in_place:
+            # PM2's command line numbers them by itself
+            return [{**self.app.definition, "instances": count}]
+        taken = {instance_number(process) for process in self.by_id.values()}
+        free = [number for number in range(count + len(taken)) if number not in taken][:count]
+        return self._of_generation(free)
+
+    def _of_generation(self, numbers: List[int]) -> List[Definition]:
+        """As members of the generation that is there, else of a new one; so that a cutover can replace them later."""
+        there = [process.generation for process in self.by_id.values() if process.generation]
+        generation = there[0] if there else new_generation(label(self.app.definition["pm_cwd"]))
+        preload = install(self.daemon.home) if self.app.takes_preload else None
+        return definitions(self.app, numbers, generation, self.daemon.home, preload)
 
     def _own(self) -> List[Process]:
         return of_app(self.daemon.processes(), self.app.name)
@@ -213,11 +248,8 @@ class _Applier:
 
     def _register(self, number: int) -> None:
         """Enter a process into PM2's list without starting it (PM2 lib/God.js prepare, as for a dump)."""
-        definition: Dict[str, Any] = dict(self.app.definition)
-        for name in LOG_FIELDS:
-            if name in definition:
-                definition[name] = field_value(self.app, name, number)
-        definition.update({**AT_REST, definition["instance_var"]: number, "status": STATUS_STOPPED})
+        definition = self._of_generation([number])[0]
+        definition.update({**AT_REST, "status": STATUS_STOPPED})
         self.daemon.prepare(definition, GRACE)
 
     def _make_directories(self) -> None:

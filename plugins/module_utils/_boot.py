@@ -16,16 +16,19 @@ import sys
 import time
 from typing import List, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _dump
+from ansible_collections.zerodown.pm2.plugins.module_utils import _dump, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import make_home
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import find_pm2
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
+from ansible_collections.zerodown.pm2.plugins.module_utils._hold import let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._plugins import start_missing_plugins
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY
 from ansible_collections.zerodown.pm2.plugins.module_utils._stop import stop_daemon
 
 OK = 0
@@ -95,7 +98,7 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
     saved = _dump.load(home)
     for sentence in saved.problems:
         _say(sentence)
-    report = resurrect(_client(home, arguments), saved.entries, arguments.timeout)
+    report = resurrect(_client(home, arguments), settled(home, saved.entries), arguments.timeout)
     for sentence in report.skipped + report.failed:
         _say("Not started: {0}".format(sentence))
     if saved.path:
@@ -104,6 +107,24 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
         _say("No process list is saved.")
     start_missing_plugins(home, find_pm2(arguments.pm2, arguments.node), arguments.timeout)
     return INCOMPLETE if report.skipped or report.failed or saved.problems else OK
+
+
+def settled(home: Home, entries: List[_dump.Entry]) -> List[_dump.Entry]:
+    """The entries without a candidate that never was taken over: PM2's own ``save`` in the middle of a cutover writes
+    both generations down. What was held is let through, as nobody is left who would."""
+    sweep(home)
+    for journal in _journal.read_all(home):
+        for generation in (journal.generation, journal.probe):
+            let_through(home, generation)
+        if not _journal.is_committed(home, journal):
+            candidates = (journal.generation, journal.probe)
+            entries = [entry for entry in entries if entry.get(GENERATION_KEY) not in candidates]
+        _say(
+            "A cutover of {0} was interrupted in its step {1}; the next one settles it.".format(
+                ", ".join(journal.names), journal.step
+            )
+        )
+    return entries
 
 
 def stop(home: Home, arguments: argparse.Namespace) -> int:

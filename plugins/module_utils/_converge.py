@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from typing import Any, Dict, FrozenSet, List, Tuple
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _runner
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import RELOADED, App
 from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
     Limits,
     apply,
@@ -20,16 +22,19 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import Order, perform
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
     AppPlan,
+    by_cutover,
     describe,
     in_one_go,
     make,
     of_app,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
@@ -69,8 +74,8 @@ def _plan(daemon: Client, running: bool, apps: List[App], settings: Settings) ->
     processes = daemon.processes() if running else []
     settings.hide([process.env.get("env") or {} for app in apps for process in of_app(processes, app.name)])
     plans = make_all(apps, processes, settings)
-    if running and not daemon.changes_in_place:
-        plans = [in_one_go(plan) for plan in plans]
+    if running:
+        plans = [by_cutover(plan) if daemon.changes_in_place else in_one_go(plan) for plan in plans]
     return processes, plans
 
 
@@ -112,7 +117,10 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
     marks = LogMarks(directories, settings.home.daemon_log)
     with Bus(settings.home.pub_socket) as bus:
         try:
-            failures = apply(daemon, plans, Limits(settings.steady_time, settings.start_timeout), bus)
+            in_place = [plan for plan in plans if not plan.is_cutover]
+            failures = apply(daemon, in_place, Limits(settings.steady_time, settings.start_timeout), bus)
+            if not failures:
+                _cut_over([plan.app for plan in plans if plan.is_cutover], settings)
         except Pm2Error as error:
             # what was done before it stays done, and is told
             with contextlib.suppress(Pm2Error):
@@ -124,6 +132,38 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
             data = [failure_data(failure, marks, bus, settings.log_lines) for failure in failures]
             raise Pm2Error(_message(failures, data, plans, processes), **{**result, "failures": data})
     return processes
+
+
+def _cut_over(apps: List[App], settings: Settings) -> None:
+    """
+    :raises Pm2Error: the new generation does not hold; what ran before runs on.
+    """
+    if not apps:
+        return
+    order = Order(
+        apps,
+        always=any(app.state == RELOADED for app in apps),
+        min_healthy_time=settings.steady_time,
+        healthy_deadline=settings.steady_time + settings.start_timeout,
+        by=_deploy_log.who(),
+        reason="its options change",
+        lock_timeout=settings.start_timeout,
+    )
+
+    def work(aside: _runner.Aside) -> Dict[str, Any]:
+        # another process: what it has to say arrives beside its result
+        inside = dataclasses.replace(
+            settings,
+            warn=aside.warnings.append,
+            hide=lambda environments: aside.secrets.extend(secret_values(environments)),
+        )
+        return perform(order, inside)
+
+    def receive(aside: _runner.Aside) -> None:
+        for sentence in aside.warnings:
+            settings.warn(sentence)
+
+    _runner.run(work, "the cutover of {0}".format(", ".join(order.names)), receive)
 
 
 def _message(

@@ -80,6 +80,7 @@ class Order:
     :ivar layout: of the releases; ``None`` for apps that have none.
     :ivar release: id of the release that they run from.
     :ivar rollback: whether that release was live before.
+    :ivar always: whether to replace what runs as declared, too.
     :ivar gate: whether the candidate must pass checks and hold, or only start.
     :ivar min_healthy_time: seconds.
     :ivar healthy_deadline: seconds.
@@ -95,6 +96,7 @@ class Order:
     layout: Optional[Layout] = None
     release: Optional[str] = None
     rollback: bool = False
+    always: bool = False
     gate: bool = True
     min_healthy_time: float = 10.0
     healthy_deadline: float = 300.0
@@ -125,7 +127,7 @@ def preview(order: Order, settings: Settings) -> Dict[str, Any]:
                 "finishes" if _journal.is_committed(settings.home, journal) else "undoes",
             )
         )
-    swaps = plan(order.apps, processes)
+    swaps = plan(order.apps, processes, order.always)
     _check(swaps, client, settings)
     gone = _gone(order, processes)
     switches = _switches(order)
@@ -154,7 +156,10 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
         )
     with _cutover_lock.held(settings.home, order.names, order.by, order.reason, order.lock_timeout, order.force):
         repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, order.names)]
-        return _Run(order, settings, client, preload).run(repaired)
+        try:
+            return _Run(order, settings, client, preload).run(repaired)
+        finally:
+            sweep(settings.home)
 
 
 def _unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
@@ -278,7 +283,7 @@ class _Run:
         order = self.order
         processes = self.client.processes()
         self.settings.hide([item.env.get("env") or {} for name in order.names for item in of_app(processes, name)])
-        swaps = plan(order.apps, processes)
+        swaps = plan(order.apps, processes, order.always)
         gone = _gone(order, processes)
         _check(swaps, self.client, self.settings)
         self.result.update(

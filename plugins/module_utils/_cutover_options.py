@@ -63,6 +63,10 @@ class CutoverOptions:
     drain_timeout: float = 30.0
     health: Tuple[Check, ...] = ()
 
+    @property
+    def replaces_side_by_side(self) -> bool:
+        return self.strategy != RESTART
+
     def must_listen(self, port: Optional[int]) -> bool:
         """:param port: the declared one."""
         if self.listens is not None:

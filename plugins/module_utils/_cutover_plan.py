@@ -135,12 +135,13 @@ def _refusal(app: App) -> str:
     )
 
 
-def plan(apps: List[App], processes: List[Process]) -> List[Swap]:
+def plan(apps: List[App], processes: List[Process], always: bool = False) -> List[Swap]:
     """What is to be replaced; empty when everything runs as declared.
 
+    :param always: replace what runs as declared, too.
     :raises Pm2Error: one of them cannot be replaced as declared.
     """
-    return [make_swap(app, processes) for app in apps if needs_swap(app, processes)]
+    return [make_swap(app, processes) for app in apps if always or needs_swap(app, processes)]
 
 
 def rules_port(app: App) -> Optional[int]:

@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import PORT_PLACEHOLDER
-from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS, field_value
+from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS, PID_FIELD, field_value
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GATE_KEY, GENERATION_KEY
@@ -44,7 +44,7 @@ def definitions(app: App, numbers: List[int], generation: str, home: Home, prelo
 
 def _definition(app: App, number: int, generation: str, home: Home, preload: Optional[str]) -> Definition:
     definition: Definition = dict(app.definition)
-    for name in LOG_FIELDS:
+    for name in (*LOG_FIELDS, PID_FIELD):
         if name in definition:
             definition[name] = field_value(app, name, number)
     # the names are complete: PM2 must not add a pm_id

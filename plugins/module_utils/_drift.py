@@ -34,7 +34,7 @@ PRELOAD = "preload"
 REMOVE = "null"
 
 LOG_FIELDS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path")
-_PID_FIELD = "pm_pid_path"
+PID_FIELD = "pm_pid_path"
 # what PM2 itself puts into the environment of a process
 _OWN_VARIABLES = frozenset(["unique_id", "vizion_running"])
 # a variable that was removed from env by PM2's command line stays beside it; PM2's own fields are not written so
@@ -113,7 +113,8 @@ def changed_fields(app: App, process: Process, found: List[Difference]) -> Dict[
         if difference.is_variable:
             continue
         name = "node_args" if difference.option == PRELOAD else fields[difference.option]
-        changes[name] = field_value(app, name, number)
+        # the pid file is PM2's own affair
+        changes[name] = field_value(app, name, process.pm_id if name == PID_FIELD else number)
         if name in LOG_FIELDS:
             changes["merge_logs"] = app.merge_logs or process.generation is not None
         elif name == "node_args" and app.takes_preload:
@@ -169,7 +170,7 @@ def _has_number(name: str, app: App) -> bool:
     path = app.definition.get(name)
     if not isinstance(path, str):
         return False
-    if name == _PID_FIELD:
+    if name == PID_FIELD:
         return path.endswith(".pid")
     return name in LOG_FIELDS and not app.merge_logs and path.endswith(".log")
 

@@ -20,6 +20,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Sample
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError, NotThere, Status, Worker
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._hold import let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process, pid_exists
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Call
@@ -37,22 +38,6 @@ ASK_TIMEOUT = 2.0
 # opening is a listen(2); what takes longer is a blocked event loop
 OPEN_TIMEOUT = 10.0
 WORKERS = 8
-
-
-def hold(home: Home, generation: str) -> None:
-    """From now on its processes do not open their ports."""
-    descriptor = os.open(marker(home, generation), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
-
-
-def let_through(home: Home, generation: str) -> None:
-    """From now on its processes open their ports when they start; those that are held stay so until they are told."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(marker(home, generation))
-
-
-def marker(home: Home, generation: str) -> str:
-    return os.path.join(home.gate, generation + ".held")
 
 
 def has_gate(process: Process) -> bool:

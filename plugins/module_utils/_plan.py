@@ -42,8 +42,10 @@ START = "start"
 STOP = "stop"
 DELETE = "delete"
 TURN_WATCH = "watch"
+# a new generation takes the place of all processes, see _cutover.py
+CUTOVER = "cutover"
 
-_STARTING = frozenset([CREATE, UPDATE, REPLACE, RESTART, RELOAD_PROCESS, START])
+_STARTING = frozenset([CUTOVER, CREATE, UPDATE, REPLACE, RESTART, RELOAD_PROCESS, START])
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class AppPlan:
     @property
     def starts(self) -> bool:
         return any(action.starts for action in self.actions)
+
+    @property
+    def is_cutover(self) -> bool:
+        return any(action.kind == CUTOVER for action in self.actions)
 
 
 def of_app(processes: List[Process], name: str) -> List[Process]:
@@ -262,6 +268,25 @@ def _is_watch_switch(drift: List[Difference]) -> bool:
     return only is not None and (only.after is False or only.before is False)
 
 
+def by_cutover(plan: AppPlan) -> AppPlan:
+    """The plan that loses no request: where processes of a cluster would be restarted or reloaded in place, a new
+    generation replaces them all. Adding or removing some needs none."""
+    app = plan.app
+    running = [process for process in plan.processes if process.is_running()]
+    if (
+        app.state not in (ONLINE, RELOADED)
+        or not app.is_cluster
+        or not app.cutover.replaces_side_by_side
+        or not running
+        or not all(process.env.get("exec_mode") == CLUSTER for process in running)
+        or not {UPDATE, REPLACE, RELOAD_PROCESS} & {action.kind for action in plan.actions}
+    ):
+        return plan
+    options = tuple(dict.fromkeys(name for action in plan.actions for name in action.options))
+    whole = Action(CUTOVER, app.name, count=app.instances, options=options)
+    return dataclasses.replace(plan, actions=[whole])
+
+
 def in_one_go(plan: AppPlan) -> AppPlan:
     """The plan for a daemon that cannot change one process beside others of its name: all are deleted and created."""
     kinds = [action.kind for action in plan.actions]
@@ -324,6 +349,8 @@ def _summary_after(plan: AppPlan) -> str:
     deleted = {action.pm_id for action in plan.actions if action.kind == DELETE}
     kept = [process for process in plan.processes if process.pm_id not in deleted]
     created = sum(action.count for action in plan.actions)
+    if plan.is_cutover:
+        kept = []
     started = created + sum(1 for process in kept if process.pm_id in touched)
     rest = [process for process in kept if process.pm_id not in touched]
     online = started + sum(1 for process in rest if process.status == ONLINE)

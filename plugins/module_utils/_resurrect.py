@@ -22,6 +22,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import which
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import added, install, is_ours, strip
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import STOPPED, Process
 
 # how many apps may be waited for at once (wait_ready); all others are answered for in milliseconds
@@ -62,7 +64,7 @@ def resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
             wanted[key] = wanted.get(key, 0) + 1
             if sum(instance_of(env) == key for env in live) >= wanted[key]:
                 continue
-            entry = with_present_node(saved)
+            entry = with_present_preload(with_present_node(saved), client.home)
             reason = None if entry.get("status") == STOPPED else obstacle(entry, which)
             if reason:
                 skipped.append(reason)
@@ -93,6 +95,14 @@ def with_present_node(entry: Entry) -> Entry:
     if os.path.isabs(interpreter) and os.path.basename(interpreter) == "node" and not os.path.exists(interpreter):
         return {key: value for key, value in entry.items() if key != "exec_interpreter"}
     return entry
+
+
+def with_present_preload(entry: Entry, home: Home) -> Entry:
+    """The entry with the preload of this collection when the file that it names is gone: Node would refuse to start."""
+    arguments = entry.get("node_args") or []
+    if not isinstance(arguments, list) or not is_ours(arguments) or all(map(os.path.exists, added(arguments))):
+        return entry
+    return {**entry, "node_args": ["-r", install(home), *strip(arguments)]}
 
 
 def wait_until_back(client: Client, entries: List[Entry], timeout: float) -> List[str]:

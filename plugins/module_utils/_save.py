@@ -46,16 +46,29 @@ def save(
     client: Client,
     begin: Callable[[], Optional[FrozenSet[int]]] = lambda: None,
     done: Callable[[], None] = lambda: None,
+    only: Optional[List[str]] = None,
 ) -> Tuple[_dump.Snapshot, bool]:
     """Write the live list, when it is not what is saved already; whether it had to be written.
 
+    :param only: names of apps; the others stay as they are saved. When none of them is saved, none will be.
     :param begin: called under the lock, before the list is read; gives the pm_ids to leave out, see :func:`look`.
     :param done: called under the lock, once the list is saved.
     """
+    # without a daemon there is nothing to save, and maybe no place for the lock
+    client.version()
     with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
         snapshot = look(client, begin())
+        if only is not None:
+            snapshot = _only(snapshot, _dump.load(home).entries, only)
         changed = not _dump.is_saved(home, snapshot.entries)
         if changed:
             _dump.write(home, snapshot.entries)
         done()
     return snapshot, changed
+
+
+def _only(snapshot: _dump.Snapshot, saved: List[_dump.Entry], names: List[str]) -> _dump.Snapshot:
+    if not any(entry.get("name") in names for entry in saved):
+        return _dump.Snapshot(saved)
+    kept = [entry for entry in saved if entry.get("name") not in names]
+    return _dump.Snapshot(kept + [entry for entry in snapshot.entries if entry.get("name") in names])

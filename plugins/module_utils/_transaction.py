@@ -31,12 +31,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     POLL_INTERVAL,
     Generation,
     close,
-    hold,
-    let_through,
     reopen,
     retire,
     status_or_none,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
@@ -191,7 +190,8 @@ class Transaction:
             def done() -> None:
                 self.journal = _journal.advance(self.home, self.journal, _journal.RETIRE)
 
-            save(self.home, self.client, begin, done)
+            # without releases it is an app's user who says what a boot starts (module dump)
+            save(self.home, self.client, begin, done, None if self.journal.root else self.journal.names)
 
     def retire(self) -> None:
         with self._timed(_journal.RETIRE):

@@ -381,8 +381,16 @@ def _target(
         return release, None
     if not release and not rollback:
         raise Pm2Error("release is required with path, unless state is rolled_back.")
-    target = may_go_live(overview, release, rollback).id
-    return target, overview.live if rollback and target != overview.live else None
+    if not rollback:
+        return may_go_live(overview, release, False).id, None
+    target = overview.rollback_target(release)
+    if target is None:
+        raise Pm2Error(
+            "There is no proven release before {0} to roll back to; nothing was changed.".format(
+                overview.live or "any other"
+            )
+        )
+    return target, overview.live
 
 
 def _entries(parameters: Dict[str, Any], layout: Optional[Layout], release: Optional[str]) -> List[Dict[str, Any]]:

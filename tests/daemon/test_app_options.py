@@ -23,6 +23,7 @@ from support.apps import write_scripts
 from support.pm2_host import environment_of, pm2_package, private_home, start_daemon
 from support.run_module import run_module
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import BY_NAME, OPTIONS
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse_all
@@ -99,8 +100,8 @@ CASES = [
         (["--one", "a b"], ["--two", "c d", "e"], []),
         base=NODE,
         proof=lambda seen, value, _: (
-            seen.log.splitlines()[-1].split(" ", 1)[1]
-            == ("[] []" if value is None else '["--two","c d","e"] []' if "c d" in value else '["--one","a b"] []')
+            json.JSONDecoder().raw_decode(seen.log.splitlines()[-1].split(" ", 1)[1])[0]
+            == ([] if value is None else ["--two", "c d", "e"] if "c d" in value else ["--one", "a b"])
         ),
     ),
     Case(
@@ -134,7 +135,7 @@ CASES = [
         {"node_args": (["--max-old-space-size=100"], ["--max-old-space-size=101"], [])},
         base=CLUSTER,
         name="node_args_cluster",
-        proof=lambda seen, value, _: json.dumps(value or []) in seen.log.splitlines()[-1],
+        proof=lambda seen, value, _: strip(arguments_of_node(seen)) == (value or []),
     ),
     Case(
         "exec_mode",
@@ -223,7 +224,7 @@ CASES = [
         True,
         {
             "pm_out_log_path": (
-                "{home}/logs/merge-logs-out-{pm_id}.log",
+                "{home}/logs/merge-logs-out-0.log",
                 "{home}/logs/merge-logs-out.log",
                 "{home}/logs/merge-logs-out.log",
             )
@@ -350,6 +351,12 @@ class Run:
         return value
 
 
+def arguments_of_node(seen: Seen) -> list[str]:
+    """As the process logged them when it started: ``up <arguments> <arguments of Node>``."""
+    given: list[str] = json.JSONDecoder().raw_decode(seen.log.splitlines()[-1].split("] ", 1)[1])[0]
+    return given
+
+
 def value_at(case: Case, step: str) -> Any:
     return None if step.startswith("removed") else case.second if step.startswith("changed") else case.first
 
@@ -449,7 +456,7 @@ def check(run: Run, case: Case) -> None:
         for process in seen:
             for name, values in case.stored.items():
                 expected = run.filled(values[position], process)
-                actual = process.env.get(name)
+                actual = strip(process.env[name]) if name == "node_args" else process.env.get(name)
                 assert actual == expected or (expected is MISSING and actual in (None, False)), (step, name)
             if case.proof:
                 assert case.proof(process, run.filled(value_at(case, step)), str(run.directory)), (step, process)
