@@ -110,13 +110,21 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
 
 
 def settled(home: Home, entries: List[_dump.Entry]) -> List[_dump.Entry]:
-    """The entries without a candidate that never was taken over: PM2's own ``save`` in the middle of a cutover writes
-    both generations down. What was held is let through, as nobody is left who would."""
+    """The entries without a candidate that never was taken over, and without what was replaced by one that was: PM2's
+    own ``save`` in the middle of a cutover writes both generations down. What was held is let through, as nobody is
+    left who would."""
     sweep(home)
     for journal in _journal.read_all(home):
         for generation in (journal.generation, journal.probe):
             let_through(home, generation)
-        if not _journal.is_committed(home, journal):
+        if _journal.is_committed(home, journal):
+            arrived = {entry.get("name") for entry in entries if entry.get(GENERATION_KEY) == journal.generation}
+            entries = [
+                entry
+                for entry in entries
+                if entry.get("name") not in arrived or entry.get(GENERATION_KEY) == journal.generation
+            ]
+        else:
             candidates = (journal.generation, journal.probe)
             entries = [entry for entry in entries if entry.get(GENERATION_KEY) not in candidates]
         _say(

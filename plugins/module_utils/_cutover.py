@@ -321,8 +321,9 @@ class _Run:
             rules=Rules(
                 app.name,
                 app.instances,
-                port=rules_port(app) if swap.proof in (HELD, WATCHED) or swap.outage else None,
-                listens=app.cutover.must_listen(app.port),
+                port=rules_port(app),
+                # without the preload only a port that is declared can be looked at
+                listens=app.cutover.must_listen(app.port) and (swap.proof == HELD or app.port is not None),
                 checks=app.cutover.health if order.gate else (),
                 min_healthy_time=order.min_healthy_time if order.gate else NO_GATE_HEALTHY_TIME,
                 healthy_deadline=order.healthy_deadline,

@@ -128,6 +128,9 @@ class Gate:
             state, "{0} (healthy_deadline {1:g} s)".format(pending.reason, self.rules.healthy_deadline), pending.process
         )
 
+    def _is_done(self, process: Process) -> bool:
+        return has_done_its_work(process) and not self.rules.listens
+
     def _may_be_asked(self, sample: Sample) -> bool:
         """Nobody is asked over the network before it listens."""
         return not self.rules.listens or self._listens(sample)
@@ -153,7 +156,10 @@ class Gate:
         first = self._pids.get(process.pm_id)
         if process.status == ERRORED or process.restarts > 0 or (first and process.pid not in (None, first)):
             return Verdict(FAILED, "ended {0:.1f} s after it was started".format(now - self.started), process)
-        if first and not process.is_running() and process.status != "launching" and not has_done_its_work(process):
+        # one that is not started again may have ended before anybody saw its pid
+        was_there = first is not None or process.exit_code is not None
+        has_ended = was_there and not process.is_running() and process.status != "launching"
+        if has_ended and not self._is_done(process):
             return Verdict(FAILED, "ended {0:.1f} s after it was started".format(now - self.started), process)
         limit = self.rules.memory_max
         if limit and process.memory > limit:
@@ -191,12 +197,13 @@ class Gate:
         )
 
     def _pending(self, samples: Sequence[Sample]) -> Optional[Verdict]:
-        """What is still missing; the first of all processes."""
+        """What is still missing; the first of all processes that says something about the app."""
+        undecided: Optional[Verdict] = None
         if len(samples) < self.rules.count:
             return Verdict(PENDING, "has {0} of {1} processes".format(len(samples), self.rules.count))
         for sample in samples:
             process = sample.process
-            if has_done_its_work(process) and not self.rules.listens:
+            if self._is_done(process):
                 continue
             if process.status != ONLINE or process.pid is None:
                 return Verdict(PENDING, "is still {0}".format(process.status or "not there"), process)
@@ -205,8 +212,11 @@ class Gate:
             for number in range(len(self.rules.checks)):
                 probe = self._probe(process.pm_id, number)
                 if not probe.healthy:
-                    return _unhealthy(probe, process)
-        return None
+                    verdict = _unhealthy(probe, process)
+                    if verdict.state != UNDECIDED:
+                        return verdict
+                    undecided = undecided or verdict
+        return undecided
 
     def _not_listening(self, sample: Sample) -> str:
         if sample.ports is None:

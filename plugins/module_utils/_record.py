@@ -77,8 +77,10 @@ def read(layout: Layout, release_id: str) -> Optional[Record]:
         return None
     except OSError as error:
         raise Pm2Error("{0} cannot be read: {1}.".format(path, error.strerror)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise Pm2Error("{0} is damaged; roll back to another release, or deploy.".format(path)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Pm2Error(
+            "{0} is damaged; remove it: to roll back to this release then needs its apps declared.".format(path)
+        ) from error
 
 
 def declared_names(layout: Layout) -> List[str]:

@@ -31,10 +31,12 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     POLL_INTERVAL,
     Generation,
     close,
+    has_gate,
     reopen,
     retire,
     status_or_none,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
@@ -206,27 +208,28 @@ class Transaction:
         :raises Rejected: one of them is not *passed*.
         """
         by_name = {move.name: move for move in self.moves}
-        waiting = dict(gates)
-        with Checkers(CHECKERS) as checkers:
-            while waiting:
+        with contextlib.ExitStack() as stack:
+            checkers = {name: stack.enter_context(Checkers(CHECKERS)) for name in gates}
+            while True:
                 processes = self.client.processes()
-                for name, gate in list(waiting.items()):
-                    move = by_name[name]
-                    verdict = self._look(move, gate, processes, checkers)
-                    if verdict.state == _gate.PASSED:
-                        del waiting[name]
-                    elif verdict.is_final:
+                verdicts = {
+                    name: self._look(by_name[name], gate, processes, checkers[name]) for name, gate in gates.items()
+                }
+                for name, verdict in verdicts.items():
+                    if verdict.is_final and verdict.state != _gate.PASSED:
                         raise self._rejected(name, verdict)
-                if waiting:
-                    time.sleep(POLL_INTERVAL)
+                # one that passed may break while another still boots
+                if all(verdict.state == _gate.PASSED for verdict in verdicts.values()):
+                    return
+                time.sleep(POLL_INTERVAL)
 
     def _look(self, move: Move, gate: Gate, processes: List[Process], checkers: Checkers) -> Verdict:
         probing = self.probes[move.name].mine(processes)
         generation = self.probes[move.name] if probing else self.generations[move.name]
         samples = generation.samples(processes, self.bus)
         port = gate.rules.port
-        if port is not None and not any(sample.ports for sample in samples):
-            # no preload to ask: whoever answers there is the candidate, because nobody else has this port
+        if port is not None and not any(has_gate(sample.process) for sample in samples):
+            # no preload to ask, and the one before is gone or on another port: whoever answers is the candidate
             found = frozenset([port]) if _accepts(port) else frozenset()
             samples = [Sample(sample.process, found, sample.fault) for sample in samples]
         now = time.monotonic()
@@ -234,7 +237,9 @@ class Transaction:
             gate.note(pm_id, number, outcome, now)
         for pm_id, number, check in gate.due(samples, now):
             process = next(sample.process for sample in samples if sample.process.pm_id == pm_id)
-            endpoint = generation.socket(pm_id, check.port or port) or ("127.0.0.1", check.port or port or 0)
+            # a stand-in is on another port than the declared one
+            at = port if check.port in (None, move.rules.port) else check.port
+            endpoint = _endpoint(generation, process, at)
             checkers.submit((pm_id, number), check, endpoint, _environment(process), str(process.env.get("pm_cwd")))
         return gate.judge(samples, now)
 
@@ -278,6 +283,14 @@ def _closed(home: Home, process: Process) -> bool:
     """Whether it has let go of its ports."""
     from_gate = status_or_none(home, process)
     return from_gate is not None and not any(server.open for server in from_gate.servers)
+
+
+def _endpoint(generation: Generation, process: Process, port: Optional[int]) -> Optional[Endpoint]:
+    """Where this process answers; ``None`` when it does not listen there. Never a port that may be another's: where
+    there is a preload, the one before may still have it."""
+    if has_gate(process):
+        return generation.socket(process.pm_id, port)
+    return None if port is None else ("127.0.0.1", port)
 
 
 def _environment(process: Process) -> Dict[str, str]:
