@@ -20,7 +20,6 @@ from typing import Any, Dict, Iterable, Iterator, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import pid_exists
 
 POLL_INTERVAL = 0.1
 # what a holder that is told to stop may take to undo what it did
@@ -52,22 +51,22 @@ def _one(home: Home, name: str, by: str, reason: Optional[str], wait: float, for
     path = os.path.join(home.gate, name + ".lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        taken = _try(descriptor) or (force and _end_holder(descriptor))
         deadline = time.monotonic() + wait
-        while not _try(descriptor):
-            holder = _read(descriptor)
-            if force:
-                _end(holder)
-                force = False
-                deadline = max(deadline, time.monotonic() + FORCE_PATIENCE)
-            elif time.monotonic() >= deadline:
+        while not taken:
+            if time.monotonic() >= deadline:
+                holder = _read(descriptor)
                 raise Locked(_sentence(name, holder, wait), holder=_shown(holder))
             time.sleep(POLL_INTERVAL)
+            taken = _try(descriptor)
         content = {"pid": os.getpid(), "by": by, "reason": reason, "since": time.time()}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(content).encode("utf-8"), 0)
-        yield
-        # an empty file says that the last holder ended well
-        os.ftruncate(descriptor, 0)
+        try:
+            yield
+        finally:
+            # only one that was killed leaves its name behind
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -113,17 +112,24 @@ def _sentence(name: str, holder: Dict[str, Any], wait: float) -> str:
     )
 
 
-def _end(holder: Dict[str, Any]) -> None:
+def _end_holder(descriptor: int) -> bool:
     """Tell the holder to stop: it undoes what it did. It surely is the one that is written there, as it wrote that
-    while it held the lock and holds it still."""
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or not pid_exists(pid):
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + FORCE_PATIENCE
-    while pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(POLL_INTERVAL)
-    with contextlib.suppress(ProcessLookupError):
-        if pid_exists(pid):
-            os.kill(pid, signal.SIGKILL)
+    while it held the lock and holds it still.
+
+    :returns: whether the lock is ours now; not, when somebody else was quicker.
+    """
+    pid = _read(descriptor).get("pid")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not isinstance(pid, int):
+            return False
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + FORCE_PATIENCE
+        while time.monotonic() < deadline:
+            # the lock is looked at, not the pid, which stays as long as nobody has waited for the process
+            if _try(descriptor):
+                return True
+            if _read(descriptor).get("pid") not in (pid, None):
+                return False
+            time.sleep(POLL_INTERVAL)
+    return False

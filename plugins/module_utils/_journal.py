@@ -155,12 +155,15 @@ def is_committed(home: Home, journal: Journal) -> bool:
     return any(entry.get(GENERATION_KEY) == journal.generation for entry in entries)
 
 
-def passing(journals: Iterable[Journal], processes: Iterable[Process]) -> List[int]:
+def passing(journals: Iterable[Journal], processes: Iterable[Process], committing: Optional[str] = None) -> List[int]:
     """The pm_ids that must not be saved for a boot: candidates that have not been taken over yet, and what they
-    replaced when they have."""
+    replaced when they have.
+
+    :param committing: name of a journal whose candidates are taken over by this very list.
+    """
     found: List[int] = []
     for journal in journals:
-        committed = journal.is_committed_for_sure
+        committed = journal.is_committed_for_sure or journal.name == committing
         for process in processes:
             is_candidate = process.generation in (journal.generation, journal.probe)
             if process.name in journal.names and is_candidate != committed:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from typing import Callable, FrozenSet, List, Optional, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _dump, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
@@ -22,42 +22,50 @@ LOOK_INTERVAL = 0.2
 LOCK_TIMEOUT = 30.0
 
 
-def look(client: Client, without: Optional[FrozenSet[int]] = None) -> _dump.Snapshot:
-    """The list as it is to be saved; takes 0.4 s longer when something is not up.
+def look(client: Client, committing: Optional[str] = None) -> _dump.Snapshot:
+    """The list as it is to be saved, without what a running cutover is about to prove or to end; takes 0.4 s longer
+    when something is not up.
 
-    :param without: pm_ids to leave out; by default what a running cutover is about to prove or to end.
+    :param committing: name of the cutover that this list commits.
     """
-    if without is None:
-        journals = _journal.read_all(client.home)
-        without = frozenset(_journal.passing(journals, client.processes())) if journals else frozenset()
-    samples = [_without(client.processes(), without)]
+    samples = [_sample(client, committing)]
     while len(samples) < LOOKS and _dump.needs_another_look(samples[-1]):
         time.sleep(LOOK_INTERVAL)
-        samples.append(_without(client.processes(), without))
+        samples.append(_sample(client, committing))
     return _dump.snapshot(samples)
 
 
-def _without(processes: List[Process], pm_ids: FrozenSet[int]) -> List[Process]:
-    return [process for process in processes if process.pm_id not in pm_ids]
+def _sample(client: Client, committing: Optional[str]) -> List[Process]:
+    journals = _journal.read_all(client.home)
+    while True:
+        processes = client.processes()
+        before, journals = journals, _journal.read_all(client.home)
+        # else one began, went on or ended meanwhile, and the processes may not be those that it speaks of
+        if journals == before:
+            without = _journal.passing(journals, processes, committing)
+            return [process for process in processes if process.pm_id not in without]
 
 
 def save(
     home: Home,
     client: Client,
-    begin: Callable[[], Optional[FrozenSet[int]]] = lambda: None,
+    begin: Callable[[], None] = lambda: None,
     done: Callable[[], None] = lambda: None,
     only: Optional[List[str]] = None,
+    committing: Optional[str] = None,
 ) -> Tuple[_dump.Snapshot, bool]:
     """Write the live list, when it is not what is saved already; whether it had to be written.
 
-    :param only: names of apps; the others stay as they are saved. When none of them is saved, none will be.
-    :param begin: called under the lock, before the list is read; gives the pm_ids to leave out, see :func:`look`.
+    :param begin: called under the lock, before the list is read.
     :param done: called under the lock, once the list is saved.
+    :param only: names of apps; the others stay as they are saved. When none of them is saved, none will be.
+    :param committing: see :func:`look`.
     """
     # without a daemon there is nothing to save, and maybe no place for the lock
     client.version()
     with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
-        snapshot = look(client, begin())
+        begin()
+        snapshot = look(client, committing)
         if only is not None:
             snapshot = _only(snapshot, _dump.load(home).entries, only)
         changed = not _dump.is_saved(home, snapshot.entries)

@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _gate, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
@@ -182,18 +182,16 @@ class Transaction:
     def commit(self) -> None:
         """Save the process list with the new generation in place of the old one."""
         with self._timed(_journal.COMMIT):
-            going = [item.pm_id for move in self.moves for item in move.old] + [item.pm_id for item in self.gone]
 
-            def begin() -> FrozenSet[int]:
+            def begin() -> None:
                 self.journal = _journal.advance(self.home, self.journal, _journal.COMMIT)
-                others = [item for item in _journal.read_all(self.home) if item.name != self.journal.name]
-                return frozenset(going) | frozenset(_journal.passing(others, self.client.processes()))
 
             def done() -> None:
                 self.journal = _journal.advance(self.home, self.journal, _journal.RETIRE)
 
             # without releases it is an app's user who says what a boot starts (module dump)
-            save(self.home, self.client, begin, done, None if self.journal.root else self.journal.names)
+            only = None if self.journal.root else self.journal.names
+            save(self.home, self.client, begin, done, only, committing=self.journal.name)
 
     def retire(self) -> None:
         with self._timed(_journal.RETIRE):
