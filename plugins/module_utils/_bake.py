@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _health
@@ -32,6 +32,7 @@ class Watched:
 
     :ivar port: where traffic reaches it.
     :ivar memory_before: bytes that a process of the old generation used; ``None`` without one.
+    :ivar restarts_before: that do not count, by pm_id.
     """
 
     generation: Generation
@@ -39,6 +40,7 @@ class Watched:
     port: Optional[int]
     checks: Tuple[Check, ...]
     memory_before: Optional[float]
+    restarts_before: Dict[int, int] = field(default_factory=dict)
 
 
 def mean_memory(processes: List[Process]) -> Optional[float]:
@@ -107,7 +109,8 @@ def _breach(app: Watched, processes: List[Process]) -> Optional[Failure]:
     if len(own) < app.count:
         return Failure(app.generation.name, "has {0} of {1} processes".format(len(own), app.count))
     for process in own:
-        if process.restarts > 0 or not (process.is_running() or has_done_its_work(process)):
+        restarted = process.restarts > app.restarts_before.get(process.pm_id, 0)
+        if restarted or not (process.is_running() or has_done_its_work(process)):
             return Failure(process.name, "ended while it was watched", process)
     return None
 

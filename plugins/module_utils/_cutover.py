@@ -38,7 +38,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, d
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import install, is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import has_room, install, is_ours
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -49,6 +49,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_da
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._runner import Interrupted
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import blank_out, secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
@@ -163,6 +164,9 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
 
 
 def _unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
+    """:raises Pm2Error: one of them cannot be read."""
+    for name in names:
+        _journal.read(home, name)
     return [journal for journal in _journal.read_all(home) if set(journal.names) & set(names)]
 
 
@@ -238,6 +242,11 @@ def _check(swaps: List[Swap], client: Client, settings: Settings) -> None:
         AppPlan(swap.app, swap.old, actions=[Action(CREATE, swap.app.name, count=swap.app.instances)]) for swap in swaps
     ]
     check_host(plans, client.version() if client.is_running() else None, settings)
+    if any(swap.app.takes_preload for swap in swaps) and not has_room(settings.home):
+        settings.refuse(
+            "PM2_HOME {0} is too long for the sockets of the gate, which keep a candidate from traffic; use a shorter "
+            "pm2_home, or set preload to false.".format(settings.home.path)
+        )
 
 
 def _steps(swaps: List[Swap], gone: List[Process]) -> List[Dict[str, Any]]:
@@ -276,6 +285,7 @@ class _Run:
         self.preload = preload
         self.started = time.monotonic()
         self.result: Dict[str, Any] = {"changed": False}
+        self.live_before: Optional[str] = None
 
     def run(self, repaired: List[str]) -> Dict[str, Any]:
         for sentence in repaired:
@@ -294,10 +304,12 @@ class _Run:
         )
         memory = {swap.app.name: _bake.mean_memory(swap.old) for swap in swaps}
         before: List[Entry] = []
+        self.live_before = read(order.layout).live if order.layout else None
         moves = [self._move(swap) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)
         elif _switches(order):
+            self._propose()
             self._record(self._plan_of(new_generation("pointer"), moves, []))
         self._prove_in_production(moves, before, memory)
         processes = self.client.processes()
@@ -374,15 +386,15 @@ class _Run:
                 move.probe = in_generation(move.probe, generation + "-probe", self.home, None)
         old = [item for move in moves for item in move.old] + gone
         journal = self._plan_of(generation, moves, gone)
-        _journal.save_before(self.home, journal.name, old)
-        before = _journal.load_before(self.home, journal.name)
-        _journal.write(self.home, journal)
-        if self.order.layout and self.order.release and self.order.entries:
-            _record.propose(self.order.layout, self.order.release, _record.Record(self.order.entries, *self._node()))
         with Bus(self.home.pub_socket) as bus:
             transaction = Transaction(
                 self.client, bus, moves, gone, journal, self.settings.warn, self.settings.log_lines
             )
+            self._propose()
+            _journal.save_before(self.home, journal.name, old)
+            before = _journal.load_before(self.home, journal.name)
+            # the last: what fails before it leaves nothing to undo
+            _journal.write(self.home, journal)
             try:
                 try:
                     transaction.prove()
@@ -397,6 +409,11 @@ class _Run:
             finally:
                 self.result["timings"] = transaction.timings
         return before
+
+    def _propose(self) -> None:
+        order = self.order
+        if order.layout and order.release and order.entries:
+            _record.propose(order.layout, order.release, _record.Record(order.entries, *self._node()))
 
     def _node(self) -> Tuple[str, str]:
         node = self.settings.install().node
@@ -422,7 +439,9 @@ class _Run:
         serves = _serves(transaction.moves, processes)
         bad = isinstance(error, Rejected) and error.details.get("verdict") == "bad"
         if bad and self.order.layout and self.order.release and not self.order.rollback:
-            judge(self.order.layout, self.order.release, "bad", self.order.by, str(error), False)
+            # it quotes the log of the app
+            reason = blank_out(str(error), secret_values([app.definition["env"] for app in self.order.apps]))
+            judge(self.order.layout, self.order.release, "bad", self.order.by, reason, False)
         details = {
             **self.result,
             "changed": bad and self.order.layout is not None,
@@ -477,6 +496,10 @@ class _Run:
                         app.port,
                         app.cutover.health,
                         memory.get(app.name),
+                        # of what was not started just now, somebody may have restarted a process since
+                        {}
+                        if app.name in memory
+                        else {item.pm_id: item.restarts for item in of_app(from_now, app.name)},
                     )
                 )
         start = time.monotonic()
@@ -519,7 +542,7 @@ class _Run:
             if move.name not in {entry["name"] for entry in before}
             for item in of_app(processes, move.name)
         ]
-        previous = _previous(order)
+        previous = self.live_before
         earlier = _Run(
             Order(
                 apps=order.apps,
@@ -542,10 +565,6 @@ class _Run:
         finally:
             self.result.setdefault("timings", {})["revert"] = round(time.monotonic() - start, 3)
         return "{0} serves again.".format(previous or "What ran before")
-
-
-def _previous(order: Order) -> Optional[str]:
-    return read(order.layout).previous if order.layout else None
 
 
 def _moves_back(

@@ -22,6 +22,9 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atomic
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home, user_name
 
+# bytes (unix(7), sun_path without its NUL), and the largest pid that there is (proc_pid_max(5))
+SOCKET_PATH_MAX = 107
+_LONGEST_SOCKET = "/4194304-9999"
 _OURS = re.compile(r"/gate/preload-[0-9a-f]{8}\.cjs$")
 
 
@@ -41,6 +44,11 @@ def install(home: Home) -> str:
     if not _is_there(path, data):
         write_atomic(path, data)
     return path
+
+
+def has_room(home: Home) -> bool:
+    """Whether the paths of its sockets are short enough; where they are not, an app starts without the gate."""
+    return len(os.fsencode(home.gate)) + len(_LONGEST_SOCKET) <= SOCKET_PATH_MAX
 
 
 def strip(node_args: Sequence[str]) -> List[str]:
@@ -96,6 +104,7 @@ SCRIPT = r"""'use strict'
 // proven itself, serves it on private sockets meanwhile, and lets go of its connections before the process ends.
 
 const cluster = require('node:cluster')
+const dns = require('node:dns')
 const events = require('node:events')
 const fs = require('node:fs')
 const net = require('node:net')
@@ -221,17 +230,26 @@ function guard (server, { host, port }, args) {
     gate.silenced = 'error'
     return listen.apply(server, args)
   }
-  if (state === 'held' && !fs.existsSync(heldFile)) state = 'open'
-  if (state !== 'open') return server
-  gate.silenced = 'listening'
-  openFront(server, gate, (error) => {
+  const tell = (error) => {
     gate.silenced = null
     if (!error) return server.emit('listening')
     gate.back.close()
     server._handle = null
     gates.delete(server)
     server.emit('error', error)
-  })
+  }
+  if (state === 'held' && !fs.existsSync(heldFile)) state = 'open'
+  if (state === 'open') {
+    gate.silenced = 'listening'
+    openFront(server, gate, tell)
+  } else if (host && !net.isIP(host)) {
+    gate.silenced = 'listening'
+    dns.lookup(host, (error, ip, family) => {
+      if (server._handle !== gate.back) return // closed meanwhile
+      if (!error) gate.address = { address: ip, family: `IPv${family}`, port }
+      tell(error)
+    })
+  }
   return server
 }
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, FrozenSet, Iterable, List, Optional
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, TypeVar
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
@@ -39,13 +39,15 @@ ASK_TIMEOUT = 2.0
 OPEN_TIMEOUT = 10.0
 WORKERS = 8
 
+Answer = TypeVar("Answer")
+
 
 def has_gate(process: Process) -> bool:
     """Whether the process was started with the preload."""
     return is_ours(process.env.get("node_args") or [])
 
 
-def ask_all(home: Home, processes: Iterable[Process], question: Callable[[Worker], Status]) -> Dict[int, Status]:
+def ask_all(home: Home, processes: Iterable[Process], question: Callable[[Worker], Answer]) -> Dict[int, Answer]:
     """Ask the processes side by side.
 
     :returns: the answers by pm_id.
@@ -168,10 +170,23 @@ def close(home: Home, processes: List[Process]) -> None:
         ask_all(home, [item for item in processes if item.is_running()], lambda worker: worker.close(OPEN_TIMEOUT))
 
 
-def reopen(home: Home, processes: List[Process]) -> None:
-    """Undo :func:`close`."""
-    with contextlib.suppress(NotThere):
-        ask_all(home, [item for item in processes if item.is_running()], lambda worker: worker.open(OPEN_TIMEOUT))
+def reopen(home: Home, processes: List[Process]) -> List[str]:
+    """Undo :func:`close`, of as many as can be asked.
+
+    :returns: a sentence for each that did not do it.
+    """
+    answers = ask_all(home, [item for item in processes if item.is_running()], _obstacle_to_open)
+    return [sentence for sentence in answers.values() if sentence]
+
+
+def _obstacle_to_open(worker: Worker) -> Optional[str]:
+    try:
+        worker.open(OPEN_TIMEOUT)
+    except NotThere:
+        return None
+    except GateError as error:
+        return error.message
+    return None
 
 
 def retire(client: Client, processes: List[Process], drain_timeout: float) -> None:

@@ -325,10 +325,11 @@ def undo(client: Client, journal: Journal) -> List[str]:
     for name in journal.names:
         for generation in (journal.generation, journal.probe):
             Generation(client, name, generation).discard()
-    reopen(home, [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names])
+    old = [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names]
+    closed = reopen(home, old)
     entries = _journal.load_before(home, journal.name)
     report = resurrect(client, entries, START_TIMEOUT)
-    return report.skipped + report.failed
+    return closed + report.skipped + report.failed
 
 
 def retire_replaced(client: Client, journal: Journal) -> None:
