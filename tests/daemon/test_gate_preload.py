@@ -161,8 +161,8 @@ const watch = (server, name) => {
 async function forms () {
   const all = {
     port: [port], text: [String(port)], host: [port, '127.0.0.1'], name: [port, 'localhost'], backlog: [port, 10],
-    all: [port, '127.0.0.1', 10], options: [{ port, host: '127.0.0.1' }], more: [{ port: String(port), exclusive: true }],
-    six: [{ port, ipv6Only: true }]
+    all: [port, '127.0.0.1', 10], options: [{ port, host: '127.0.0.1' }], six: [{ port, ipv6Only: true }],
+    more: [{ port: String(port), exclusive: true }]
   }
   for (const [name, form] of Object.entries(all)) {
     const server = net.createServer()
