@@ -6,5 +6,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/tests/dev/setup.sh" "$1"
 only_one "$1"
-cd "$ROOT"
-exec python tests/dev/suites.py "$1"
+cd "$ROOT/tests"
+exec python -m dev.suites "$1"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.ansible_output import failed
 from support.pm2_host import pm2_package, private_home
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def playbook(directory: Path, plays: list[dict[str, Any]], *arguments: str) -> s
             "ANSIBLE_LOCALHOST_WARNING": "false",
         },
     )
-    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.returncode == 0, failed("ansible-playbook", process.stdout + process.stderr)
     return process.stdout
 
 

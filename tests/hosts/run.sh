@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run Molecule's scenarios on real hosts, two at a time. The last line is "hosts: N passed, N failed".
+# Run Molecule's scenarios on real hosts, two at a time. The last line is "hosts: N passed, N failed", above it is what
+# failed and why, as pytest says it.
 # usage: run.sh [SCENARIO...] (all of them without); needs what tests/dev/setup.sh makes, and for nspawn root
 set -euo pipefail
 # shellcheck source=tests/dev/common.sh
@@ -55,17 +56,25 @@ for base in $bases; do
 done
 unset ZERODOWN_HOSTS_ID ZERODOWN_HOSTS_NET
 
-passed=0 failed=0 running=0
+passed=0 running=0 failed=()
+declare -A name_of
 finish_one() {
-    if wait -n; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    local process
+    if wait -n -p process; then passed=$((passed + 1)); else failed+=("${name_of[$process]}"); fi
     running=$((running - 1))
 }
 for name in "${scenarios[@]}"; do
     ((running < AT_ONCE)) || finish_one
     printf '==> scenario %s\n' "$name"
     scenario "$name" {LOCK}>&- &
+    name_of[$!]=$name
     running=$((running + 1))
 done
 while ((running)); do finish_one; done
-printf 'hosts: %d passed, %d failed\n' "$passed" "$failed"
-((failed == 0))
+for name in "${failed[@]}"; do
+    printf '___ molecule/%s ___\n' "$name"
+    env --chdir=tests python -m support.ansible_output "$LOGS/hosts-$name.log" | sed 's/^/E   /'
+done
+((${#failed[@]} == 0)) || printf 'FAILED molecule/%s\n' "${failed[@]}"
+printf 'hosts: %d passed, %d failed\n' "$passed" "${#failed[@]}"
+((${#failed[@]} == 0))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.ansible_output import failed
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _RECAP = re.compile(r"^localhost\s*:.* changed=(\d+) ", re.MULTILINE)
@@ -68,7 +70,7 @@ class Controller:
             text=True,
             timeout=600,
         )
-        assert process.returncode == 0, f"{playbook} ended with {process.returncode}:\n{process.stdout}"
+        assert process.returncode == 0, failed(f"{playbook} ended with {process.returncode}", process.stdout)
         recap = _RECAP.search(process.stdout)
         # Ansible ends with 0 also when no host matched
         assert recap, f"{playbook} had no host:\n{process.stdout}"

@@ -31,7 +31,7 @@ class ModuleFailed(AssertionError):
     """The module failed where the test expected success."""
 
     def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__(json.dumps(result, indent=2))
+        super().__init__(f"{result.get('msg', 'it did not fail')}\n{json.dumps(result, indent=2)}")
         self.result = result
 
 

@@ -56,7 +56,7 @@ def test_link_atomic_switches(tmp_path: Path) -> None:
 SEGMENTS = st.lists(st.sampled_from(["a", "b", "..", ".", "out", "in", ""]), min_size=1, max_size=6).map("/".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(SEGMENTS)
 def test_inside_never_leaves_the_root(tmp_path: Path, relative: str) -> None:
     root = tmp_path / "root"
