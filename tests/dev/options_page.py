@@ -38,11 +38,49 @@ EXAMPLES: dict[str, Any] = {
     "disable_trace": True,
 }
 
+CUTOVER_HEAD = """## How it is replaced
+
+The options of the [cutover](cutover.md), beside those of PM2.
+"""
+CUTOVER_EXAMPLES: dict[str, Any] = {
+    "strategy": "restart",
+    "preload": False,
+    "listens": False,
+    "overlap": False,
+    "candidate_variable": "HTTP_PORT",
+    "candidate_args": ["--port={port}"],
+    "drain_timeout": 60,
+    "health": [{"path": "/health"}],
+}
+HEALTH_HEAD = """## A check of `health`
+
+Also one of `smoke`.
+"""
+HEALTH_EXAMPLES: dict[str, Any] = {
+    "name": "the start page",
+    "type": "tcp",
+    "port": 3001,
+    "scheme": "https",
+    "host": "shop.example.com",
+    "method": "HEAD",
+    "path": "/health?deep=1",
+    "headers": {"Authorization": "Bearer s3cret"},
+    "status": ["200-299", "401"],
+    "body": "Sign in",
+    "json": {"status": "ok", "checks.database": True},
+    "command": ["node", "bin/self-test.js"],
+    "timeout": 2,
+    "interval": 0.5,
+    "successes": 2,
+    "failures": 3,
+}
+
 
 def page() -> str:
     from daemon.test_app_options import CASES
     from support.process_options import process_options
 
+    from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments
     from ansible_collections.zerodown.pm2.plugins.module_utils._options import BY_NAME
 
     examples = dict(EXAMPLES)
@@ -55,7 +93,18 @@ def page() -> str:
         text = " ".join(plain(sentence) for sentence in documented[name]["description"])
         example = yaml.safe_dump({name: placed(examples[name])}, sort_keys=False, allow_unicode=True)
         sections.append(f"## {name}\n\n{text}{aliases}\n\n```yaml\n{example}```\n")
+    sections.append(CUTOVER_HEAD)
+    for name in cutover_arguments():
+        sections.append(_section("###", name, documented[name]["description"], CUTOVER_EXAMPLES[name]))
+    sections.append(HEALTH_HEAD)
+    for name, option in documented["health"]["options"].items():
+        sections.append(_section("###", name, option["description"], HEALTH_EXAMPLES[name]))
     return "\n".join(sections)
+
+
+def _section(level: str, name: str, description: list[str], example: Any) -> str:
+    text = " ".join(plain(sentence) for sentence in description)
+    return f"{level} {name}\n\n{text}\n\n```yaml\n{yaml.safe_dump({name: example}, sort_keys=False)}```\n"
 
 
 def plain(text: str) -> str:

@@ -30,7 +30,9 @@ FILES = {
     "api/api.py": "import time\nwhile True: time.sleep(1)",
     "api/mailer.py": "import time\nwhile True: time.sleep(1)",
     "ticker/bin/ticker": "#!/bin/sh\nwhile true; do sleep 1; done",
-    "checkout/server.js": "",
+    "checkout/server.js": (
+        "require('http').createServer((q, s) => s.end(JSON.stringify({status: 'ok'}))).listen(process.env.PORT)"
+    ),
 }
 
 
@@ -81,7 +83,7 @@ def home() -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("guide", ["processes", "releases", "boot"])
+@pytest.mark.parametrize("guide", ["processes", "releases", "cutover", "boot"])
 def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: Path) -> None:
     tasks = tasks_of(ROOT / "docs" / f"{guide}.md")
     assert tasks
@@ -106,7 +108,7 @@ def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: P
 
 
 def declarations() -> list[Any]:
-    pages = [ROOT / "README.md", ROOT / "docs" / "releases.md"]
+    pages = [ROOT / "README.md", ROOT / "docs" / "releases.md", ROOT / "docs" / "cutover.md"]
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
         for page in pages
