@@ -14,6 +14,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.gate import TIMEOUT, Site, client, get, is_refused
@@ -365,7 +366,7 @@ def test_an_app_with_a_cluster_of_its_own_is_not_held(site: Site) -> None:
     assert json.loads(address) == {"address": "127.0.0.1", "family": "IPv4", "port": site.port}
 
 
-def gate_keys(site: Site, generation: str = "one", gate: str | None = None) -> dict[str, str]:
+def gate_keys(site: Site, generation: str = "one", gate: str | None = None) -> dict[str, Any]:
     return {"zerodown_generation": generation, "zerodown_gate": gate or site.home.gate}
 
 
