@@ -50,6 +50,6 @@ drain_timeout:
   description:
     - Seconds that requests and connections of the old generation have to end, while the new one serves already. A
       WebSocket is told to close (code 1001).
-    - What is left then has O(apps[].kill_timeout). The default is V(30).
+    - What is left then has O(apps[].kill_timeout). The default is V(30), the most V(86400).
   type: float
 """

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
@@ -16,6 +17,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
     health_arguments,
     parse,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_parts
 
 AUTO = "auto"
 GENERATION = "generation"
@@ -24,6 +26,10 @@ STRATEGIES = (AUTO, GENERATION, RESTART)
 
 # in candidate_args: where the candidate's own port is written
 PORT_PLACEHOLDER = "{port}"
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# a day
+_SECONDS_MAX = 86400
 
 
 def cutover_arguments() -> Dict[str, Any]:
@@ -90,10 +96,22 @@ def parse_cutover_options(name: str, options: Dict[str, Any]) -> CutoverOptions:
     except Pm2Error as error:
         raise Pm2Error("App {0}: {1}".format(name, error.message)) from error
     parsed = CutoverOptions(**given)
-    if parsed.drain_timeout < 0:
-        raise Pm2Error("App {0}: drain_timeout must be 0 or more seconds.".format(name))
+    # written so that NaN is refused too
+    if not 0 <= parsed.drain_timeout <= _SECONDS_MAX:
+        raise Pm2Error("App {0}: drain_timeout must be from 0 to {1} seconds.".format(name, _SECONDS_MAX))
+    if not _VARIABLE.fullmatch(parsed.candidate_variable):
+        raise Pm2Error("App {0}: candidate_variable must be the name of a variable.".format(name))
     if parsed.candidate_args is not None and not any(PORT_PLACEHOLDER in item for item in parsed.candidate_args):
         raise Pm2Error("App {0}: candidate_args must hold {1} where the port goes.".format(name, PORT_PLACEHOLDER))
     if parsed.listens is False and any(_asks_the_network(check) for check in parsed.health):
         raise Pm2Error("App {0}: it has a health check over the network, so listens cannot be false.".format(name))
     return parsed
+
+
+def header_secrets(entries: Iterable[Dict[str, Any]]) -> Set[str]:
+    """What must be blanked out of all output: the values of headers that health checks send.
+
+    :param entries: the options of apps.
+    """
+    checks = [check for entry in entries for check in entry.get("health") or []]
+    return secret_parts(str(value) for check in checks for value in (check.get("headers") or {}).values())

@@ -11,12 +11,11 @@ serve side by side. In fork mode a port has one owner.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import GENERATION, RESTART
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import RESTART
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import differences, instance_number
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import CLUSTER
@@ -117,14 +116,12 @@ def _proof_on_own_port(app: App, serves: bool) -> str:
     if not serves:
         return WATCHED
     options = app.cutover
-    by_variable = re.match(r"^[A-Za-z_][A-Za-z0-9_]*$", options.candidate_variable) and (
-        options.candidate_variable in app.definition.get("env", {})
-    )
+    by_variable = options.candidate_variable in app.definition.get("env", {})
     return OWN_PORT if options.candidate_args is not None or by_variable else AFTERWARDS
 
 
 def _refusal(app: App) -> str:
-    if app.cutover.strategy == GENERATION or app.is_cluster:
+    if app.is_cluster:
         return (
             "App {0}: it cannot be replaced without an outage, because what runs now is in fork mode and keeps the "
             "port to itself; set strategy to restart for this one change of its mode.".format(app.name)

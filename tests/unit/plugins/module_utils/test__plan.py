@@ -11,45 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.processes import NOW, declared, member, process
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._app import App, Host, build
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
     changed_fields,
     differences,
-    field_value,
     instance_number,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
-from ansible_collections.zerodown.pm2.plugins.module_utils._plan import describe, has_done_its_work, make
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
+    by_cutover,
+    describe,
+    has_done_its_work,
+    make,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
-
-NOW = 2_000_000_000.0
-LOGS = ("pm_out_log_path", "pm_err_log_path", "pm_log_path", "pm_pid_path")
-
-
-def declared(**options: Any) -> App:
-    host = Host(home=Home("/h"), node=None, refuse=print)
-    state = options.pop("state", "online")
-    return build({"name": "web", "script": "/srv/web/server.js", **options}, state, host)
-
-
-def process(app: App, pm_id: int = 0, number: int = 0, **changes: Any) -> Process:
-    """As PM2 has it after it was started from this definition."""
-    env = {**app.definition, **app.definition["env"], "env": {**app.definition["env"], "unique_id": "x"}}
-    for name in LOGS:
-        if name in env:
-            env[name] = field_value(app, name, pm_id)
-    env.update({app.definition["instance_var"]: number, "pm_id": pm_id, "status": "online", "unique_id": "x"})
-    made = Process(
-        pm_id=pm_id,
-        name=app.name,
-        pid=os.getpid(),
-        status="online",
-        started_at=int((NOW - 3600) * 1000),
-        env={**env, **changes.pop("fields", {})},
-    )
-    return replace(made, **changes)
 
 
 def plan(app: App, *processes: Process) -> list[dict[str, Any]]:
@@ -317,6 +294,72 @@ def test_others_are_not_touched() -> None:
     other = replace(process(app, 3), name="other")
     assert plan(replace(app, state="absent"), module, other) == []
     assert plan(app, process(app, 0), module, other) == []
+
+
+# replaced by a cutover -----------------------------------------------------------------------------------------------
+
+
+def cut_over(app: App, *processes: Process) -> list[dict[str, Any]]:
+    return [action.as_data() for action in by_cutover(make(app, list(processes), NOW, 2.0)).actions]
+
+
+@pytest.mark.parametrize("started", [process, member])
+def test_what_would_be_changed_in_place_is_replaced(started: Any) -> None:
+    app = declared(instances=2)
+    changed = declared(instances=2, env={"A": "1"}, max_memory_restart="1G")
+    assert cut_over(changed, started(app, 0, 0), started(app, 1, 1)) == [
+        {"action": "cutover", "app": "web", "count": 2, "options": ["env.A", "max_memory_restart"]}
+    ]
+
+
+def test_all_of_them_are_replaced_when_one_must_be() -> None:
+    app = declared(instances=3)
+    one_differs = [member(app, 0, 0), member(app, 1, 1, fields={"args": ["-a"]})]
+    assert cut_over(app, *one_differs) == [{"action": "cutover", "app": "web", "count": 3, "options": ["args"]}]
+
+
+@pytest.mark.parametrize(
+    ("had", "has", "kinds"),
+    [
+        ({"instances": 2}, {"instances": 2}, []),
+        ({"instances": 2}, {"instances": 2, "state": "reloaded"}, ["cutover"]),
+        ({"instances": 2, "watch": ["a"]}, {"instances": 2, "watch": ["b"]}, ["cutover"]),
+        # nothing that serves is touched
+        ({"instances": 2}, {"instances": 1}, ["delete"]),
+        ({"instances": 2}, {"instances": 4}, ["create"]),
+        ({"instances": 2}, {"instances": 2, "watch": True}, ["watch", "watch"]),
+        # somebody said how
+        ({"instances": 2}, {"instances": 2, "state": "restarted"}, ["restart", "restart"]),
+        ({"instances": 2}, {"instances": 2, "args": "-a", "strategy": "restart"}, ["update", "update"]),
+        ({"instances": 2}, {"instances": 2, "args": "-a", "strategy": "generation"}, ["cutover"]),
+        # a port has one owner in fork mode
+        ({}, {"args": "-a"}, ["update", "update"]),
+        ({"instances": 2}, {"exec_mode": "fork", "instances": 2}, ["stop", "stop", "update", "update"]),
+        ({"exec_mode": "fork", "instances": 2}, {"instances": 2}, ["stop", "stop", "update", "update"]),
+    ],
+)
+def test_which_plans_become_a_cutover(had: dict[str, Any], has: dict[str, Any], kinds: list[str]) -> None:
+    before, after = declared(**had), declared(**has)
+    if "instances" not in has:
+        after = replace(after, instances=2)
+    found = cut_over(after, process(before, 0, 0), process(before, 1, 1))
+    assert [action["action"] for action in found] == kinds
+
+
+def test_what_does_not_run_is_changed_in_place() -> None:
+    app, changed = declared(instances=1), declared(instances=1, args="-a")
+    resting = member(app, status="stopped", pid=None)
+    assert [action["action"] for action in cut_over(changed, resting)] == ["update"]
+    # one of two runs
+    assert [action["action"] for action in cut_over(changed, resting, member(app, 1, 0))] == ["cutover"]
+
+
+def test_a_diff_of_a_cutover_counts_the_new_ones() -> None:
+    app = declared(instances=2)
+    old = [member(app, number, number, fields={"args": ["-a"]}) for number in range(3)]
+    before, after = describe(by_cutover(make(app, old, NOW, 2.0)))
+    assert "  processes: 3 online\n" in before
+    assert "  processes: 2 online\n" in after
 
 
 # for people ----------------------------------------------------------------------------------------------------------
