@@ -13,13 +13,14 @@ description:
   - Each option is compared with what the PM2 daemon really has, also what C(pm2 reload) and C(pm2 restart) ignore
     (script, working directory, interpreter, number of instances, mode, log files, variables that were removed). An
     option that is not declared is PM2's default, so one that was set by hand is put back.
-  - A difference is applied the cheapest way that truly applies it. Processes are restarted in place one after another,
-    and one that is not concerned keeps running. For a cluster app, PM2 starts the new worker before it ends the old
-    one.
+  - A difference is applied the cheapest way that truly applies it. In fork mode processes are restarted in place one
+    after another, and one that is not concerned keeps running. An app in cluster mode gets a new generation beside the
+    one that serves, which takes over when all of its processes have been healthy for O(steady_time), as with
+    M(zerodown.pm2.cutover). No request is lost, and one that fails never touches what serves.
   - PM2 reports success whatever became of an app. So after every change the module waits until each process has kept
     its pid and its restart counter for O(steady_time), and fails with the app's last log lines when it does not. What
     then runs is in RV(apps).
-  - A failed change is not taken back. A new release of an app in one process means a moment without it.
+  - In fork mode a failed change is not taken back, and a change means a moment without the process.
   - The environment of an app is what is declared in O(env), plus E(PATH) (the directory of Node first), E(HOME),
     E(USER), E(LOGNAME), E(SHELL), E(LANG) and E(PM2_HOME). Nothing comes from the SSH session.
   - Processes of one name are one app, also those that were started by hand. PM2's own modules (see
@@ -50,14 +51,15 @@ options:
         would start the app.
       - V(absent), PM2 does not know them.
       - V(restarted), as V(online), and each process is restarted.
-      - V(reloaded), as V(online), and each process is reloaded. In cluster mode PM2 starts the new worker before it
-        ends the old one; in fork mode it is a restart.
+      - V(reloaded), as V(online), and each process is replaced by a new one. In cluster mode no request is lost; in
+        fork mode it is a restart.
     type: str
     choices: [online, stopped, absent, restarted, reloaded]
     default: online
   steady_time:
     description:
-      - How many seconds each process must keep its pid and its restart counter after a change.
+      - How many seconds each process must keep its pid and its restart counter after a change. In cluster mode, how
+        long a new generation must be healthy before it takes over.
     type: float
     default: 2
   start_timeout:
@@ -121,8 +123,8 @@ RETURN = r"""
 plan:
   description:
     - What was done, or in check mode would be done, in this order.
-    - RV(plan[].action) is V(start_daemon), V(create), V(register) (enter into PM2's list without starting), V(update),
-      V(replace), V(restart), V(reload), V(start), V(stop), V(delete) or V(watch).
+    - RV(plan[].action) is V(start_daemon), V(create), V(register) (enter into PM2's list without starting),
+      V(cutover), V(update), V(replace), V(restart), V(reload), V(start), V(stop), V(delete) or V(watch).
   type: list
   elements: dict
   returned: success, and when an app does not hold
@@ -142,7 +144,7 @@ plan:
     count:
       description: How many processes are created.
       type: int
-      returned: with C(create)
+      returned: with C(create) and C(cutover)
     options:
       description: The options that change. A variable is C(env.NAME).
       type: list
@@ -157,11 +159,10 @@ plan:
       type: str
       returned: when there is one
   sample:
-    - action: update
+    - action: cutover
       app: web
-      pm_id: 0
+      count: 2
       options: [cwd, env.NODE_ENV]
-      by: reload
 apps:
   description: What runs now.
   type: list
@@ -261,6 +262,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, STATES, apps_argument
 from ansible_collections.zerodown.pm2.plugins.module_utils._converge import converge
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import process_arguments
@@ -292,7 +294,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
 
 
 def main() -> None:
-    process = process_arguments()
+    process = {**process_arguments(), **cutover_arguments()}
     module = AnsibleModule(
         argument_spec={
             "apps": apps_argument(),
@@ -309,7 +311,8 @@ def main() -> None:
     )
     entries = module.params["apps"] or [module.params]
     narrow_no_log(module, [entry["env"] or {} for entry in entries])
-    run(module, work, hidden=("env",))
+    module.no_log_values |= header_secrets(entries)
+    run(module, work, hidden=("env", "headers"))
 
 
 if __name__ == "__main__":

@@ -267,6 +267,7 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, STATES, apps_argument
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._inform import inform
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
@@ -296,7 +297,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     narrow_no_log(module, [entry["env"] or {} for entry in module.params["apps"] or []])
-    run(module, work, hidden=("env",))
+    module.no_log_values |= header_secrets(module.params["apps"] or [])
+    run(module, work, hidden=("env", "headers"))
 
 
 if __name__ == "__main__":

@@ -320,14 +320,14 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._activate import may_go_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, apps_argument
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import Order, perform, preview
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import health_arguments, parse
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import process_arguments
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
-from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_parts, secret_values
+from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 
@@ -340,7 +340,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
     layout = Layout.at(parameters["path"]) if parameters["path"] else None
     release, abandoned = _target(parameters, layout, module.check_mode, module.warn)
     entries = _entries(parameters, layout, release)
-    module.no_log_values |= _secrets(entries)
+    module.no_log_values |= _secrets(parameters, entries)
 
     def receive(aside: _runner.Aside) -> None:
         module.no_log_values |= set(aside.secrets)
@@ -414,14 +414,9 @@ def _entries(parameters: Dict[str, Any], layout: Optional[Layout], release: Opti
     return [{key: value for key, value in entry.items() if value is not None} for entry in entries]
 
 
-def _secrets(entries: List[Dict[str, Any]]) -> "set[str]":
-    headers = [
-        str(value)
-        for entry in entries
-        for check in entry.get("health", [])
-        for value in (check.get("headers") or {}).values()
-    ]
-    return secret_values([entry.get("env", {}) for entry in entries]) | secret_parts(headers)
+def _secrets(parameters: Dict[str, Any], entries: List[Dict[str, Any]]) -> "set[str]":
+    smoke = [{"health": parameters["smoke"]}]
+    return secret_values([entry.get("env", {}) for entry in entries]) | header_secrets([*entries, *smoke])
 
 
 def _settings(module: AnsibleModule, aside: _runner.Aside) -> Settings:
