@@ -49,11 +49,6 @@ class Swap:
     outage: bool
     options: List[str]
 
-    @property
-    def takes_over(self) -> bool:
-        """Whether something serves that must not be disturbed."""
-        return any(process.is_running() for process in self.old)
-
     def as_data(self) -> Dict[str, Any]:
         data: Dict[str, Any] = {
             "action": "cutover" if self.old else "create",

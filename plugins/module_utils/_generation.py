@@ -16,7 +16,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, TypeVar
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Sample
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError, NotThere, Status, Worker
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
@@ -255,14 +255,3 @@ def end_orphans(generation: str, patience: float = 2.0) -> None:
         deadline = time.monotonic() + patience
         while any(map(pid_exists, pids)) and time.monotonic() < deadline:
             time.sleep(POLL_INTERVAL)
-
-
-def fail_unless_gone(generation: str) -> None:
-    """:raises Pm2Error: something of it still runs."""
-    left = orphans(generation)
-    if left:
-        raise Pm2Error(
-            "Processes of the rejected release still run (pid {0}) and could not be ended; end them by hand.".format(
-                ", ".join(map(str, left))
-            )
-        )

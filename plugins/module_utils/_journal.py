@@ -34,8 +34,7 @@ OPEN = "open"
 COMMIT = "commit"
 RETIRE = "retire"
 RECORD = "record"
-BAKE = "bake"
-STEPS = (PROVE, OPEN, COMMIT, RETIRE, RECORD, BAKE)
+STEPS = (PROVE, OPEN, COMMIT, RETIRE, RECORD)
 
 
 @dataclass(frozen=True)
