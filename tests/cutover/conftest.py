@@ -1,0 +1,30 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every test of a cutover starts from: one app on a host of its own, and traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.pm2_host import private_home
+from support.web import Web
+
+# for the rows that matter most; all others are tested with the newest PM2 alone
+EVERY_PM2 = pytest.mark.parametrize("pm2_version", ["7", "6", "5"], indirect=True, ids=lambda major: f"pm2-{major}")
+
+
+@pytest.fixture
+def pm2_version(request: pytest.FixtureRequest) -> str:
+    """The major version."""
+    return str(getattr(request, "param", "7"))
+
+
+@pytest.fixture
+def web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> Iterator[Web]:
+    """``pytest --junitxml`` keeps the figures of each test."""
+    with private_home() as home:
+        yield Web(home, pm2_version, tmp_path, record_property)
