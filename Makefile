@@ -4,7 +4,7 @@
 .PHONY: help deps demo demo-clean check test bench-cutover clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 deps: ## only install the tools, Node and PM2 into .dev
 	@tests/dev/setup.sh test

@@ -46,7 +46,7 @@ def main() -> int:
             outcome = measure(row, METHODS[method])
             outcomes.append(outcome)
             mark = "  " if is_as_wanted(outcome) else "!!"
-            lost = " + ".join(str(result.failed) for result in outcome.results)
+            lost = " + ".join(f"{result.failed} {result.errors or ''}".strip() for result in outcome.results)
             print(
                 f"  {mark} {method}: {lost} lost, {outcome.wrong} wrong, gap {outcome.longest_gap:.2f} s, "
                 f"took {outcome.took:.1f} s ({outcome.said}), {afterwards(outcome)}",

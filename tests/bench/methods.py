@@ -21,7 +21,6 @@ from support.run_module import ModuleFailed, run_module
 PM2 = str(pm2_package("7") / "bin" / "pm2")
 NAME = "web"
 CHANGE_TIMEOUT = 120.0
-HEALTHY_DEADLINE = 60.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def swap_ours(site: Site, version: str, min_healthy_time: float = 10.0) -> None:
         pm2_executable=PM2,
         apps=[{**site.app(script), "health": [health]}],
         min_healthy_time=min_healthy_time,
-        healthy_deadline=HEALTHY_DEADLINE,
+        healthy_deadline=site.row.deadline,
     )
 
 

@@ -36,7 +36,8 @@ class Order:
 
     :ivar rate: requests a second.
     :ivar keep_alive: whether a connection serves more than one request.
-    :ivar clients: how many take turns, each with a connection of its own (and more while answers are slow).
+    :ivar clients: how many take turns, each with a connection of its own; while it waits for a slow answer there, its
+        other requests have a connection each.
     :ivar timeout: seconds that one request may take from its connection to its last byte; then it has failed.
     :ivar limit: seconds after which the generator stops whatever happens.
     """

@@ -40,6 +40,7 @@ def client_class(order: Order, in_flight: Group) -> type[FastHttpUser]:
         concurrency = 10_000
 
         def on_start(self) -> None:
+            self._waiting = 0
             self._due = time.monotonic() + next(turn) / order.rate
             gevent.sleep(self._due - time.monotonic())
 
@@ -53,12 +54,17 @@ def client_class(order: Order, in_flight: Group) -> type[FastHttpUser]:
             in_flight.spawn(self.request)
 
         def request(self) -> None:
+            # what comes beside a slow answer has a connection for itself: kept, it would be idle for so long that its
+            # next request might meet a server that just gave it up
+            keep = order.keep_alive and not self._waiting
+            self._waiting += 1
             with gevent.Timeout(order.timeout, TimeoutError(f"no whole answer within {order.timeout} s")):
                 self.client.get(
                     order.url,
-                    headers={} if order.keep_alive else {"Connection": "close"},
+                    headers={} if keep else {"Connection": "close"},
                     context={"sent": time.monotonic()},
                 )
+            self._waiting -= 1
 
     return Client
 
