@@ -434,7 +434,11 @@ class _Run:
     def _take_back(self, transaction: Transaction, error: Exception) -> None:
         """:raises Pm2Error: with what went wrong, and what serves."""
         self._await_daemon()
-        failed = _undo(self.client, transaction.journal)
+        try:
+            failed = _undo(self.client, transaction.journal)
+        except Pm2Error as obstacle:
+            # the journal stays, so the next run tries again
+            failed = ["Not everything could be put back: {0} Run the task again.".format(obstacle.message)]
         processes = self.client.processes()
         serves = _serves(transaction.moves, processes)
         bad = isinstance(error, Rejected) and error.details.get("verdict") == "bad"

@@ -90,7 +90,10 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
         return _quiet(app, own, running, options)
     shares = app.is_cluster and all(process.env.get("exec_mode") == CLUSTER for process in running)
     if shares and app.cutover.strategy != RESTART:
-        return Swap(app, own, HELD if app.takes_preload else _proof_on_own_port(app, bool(running)), False, options)
+        proof = HELD if app.takes_preload else _proof_on_own_port(app, bool(running))
+        if proof == AFTERWARDS:
+            raise Pm2Error(_cannot_be_checked(app))
+        return Swap(app, own, proof, False, options)
     if not running:
         # nobody is disturbed, so the candidate may have the real port
         return Swap(app, own, HELD if app.takes_preload else WATCHED, False, options)
@@ -113,6 +116,15 @@ def _proof_on_own_port(app: App, serves: bool) -> str:
     options = app.cutover
     by_variable = options.candidate_variable in app.definition.get("env", {})
     return OWN_PORT if options.candidate_args is not None or by_variable else AFTERWARDS
+
+
+def _cannot_be_checked(app: App) -> str:
+    return (
+        "App {0}: without the preload its candidate must be told a port of its own, and {1} is not in env; name its "
+        "variable (candidate_variable), give candidate_args, or leave preload on.".format(
+            app.name, app.cutover.candidate_variable
+        )
+    )
 
 
 def _refusal(app: App) -> str:

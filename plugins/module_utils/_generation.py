@@ -22,7 +22,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import 
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process, pid_exists
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, ONLINE, Process, pid_exists
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Call
 from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import (
     GRACE,
@@ -38,6 +38,8 @@ ASK_TIMEOUT = 2.0
 # opening is a listen(2); what takes longer is a blocked event loop
 OPEN_TIMEOUT = 10.0
 WORKERS = 8
+# seconds between two looks at an app that PM2 waits for, at most
+READY_MARGIN = 0.3
 
 Answer = TypeVar("Answer")
 
@@ -83,6 +85,7 @@ class Generation:
         self.failed: List[str] = []
         self._calls: List[Call] = []
         self.statuses: Dict[int, Optional[Status]] = {}
+        self._launching: Dict[int, float] = {}
 
     def mine(self, processes: List[Process]) -> List[Process]:
         return [item for item in processes if item.name == self.name and item.generation == self.id]
@@ -122,7 +125,23 @@ class Generation:
         """What the gate wants to know of each process."""
         own = self.mine(processes)
         self.ask(own)
-        return [Sample(item, _ports(self.statuses[item.pm_id]), _fault(bus, item)) for item in own]
+        return [
+            Sample(item, _ports(self.statuses[item.pm_id]), _load_error(bus, item) or self._never_ready(item))
+            for item in own
+        ]
+
+    def _never_ready(self, process: Process) -> Optional[str]:
+        """PM2 turns an app with wait_ready *online* when it says so, and after listen_timeout all the same (PM2
+        lib/God.js executeApp): it was launching until then."""
+        if not process.env.get("wait_ready"):
+            return None
+        limit = seconds(process.env, "listen_timeout", LISTEN_TIMEOUT)
+        if process.status != ONLINE:
+            self._launching[process.pm_id] = time.time() - process.started_at / 1000
+            return None
+        if self._launching.get(process.pm_id, 0.0) < limit - READY_MARGIN:
+            return None
+        return "did not send 'ready' within its listen_timeout of {0:g} s".format(limit)
 
     def socket(self, pm_id: int, port: Optional[int]) -> Optional[str]:
         """The private socket of the server for this port, else of the first server."""
@@ -171,22 +190,21 @@ def close(home: Home, processes: List[Process]) -> None:
 
 
 def reopen(home: Home, processes: List[Process]) -> List[str]:
-    """Undo :func:`close`, of as many as can be asked.
+    """Undo :func:`close`.
 
-    :returns: a sentence for each that did not do it.
+    :returns: a sentence for each that cannot take traffic again.
     """
-    answers = ask_all(home, [item for item in processes if item.is_running()], _obstacle_to_open)
-    return [sentence for sentence in answers.values() if sentence]
-
-
-def _obstacle_to_open(worker: Worker) -> Optional[str]:
-    try:
-        worker.open(OPEN_TIMEOUT)
-    except NotThere:
-        return None
-    except GateError as error:
-        return error.message
-    return None
+    failed = []
+    for process in processes:
+        if process.pid and process.is_running() and has_gate(process):
+            try:
+                Worker(home, process.pid).open(OPEN_TIMEOUT)
+            except NotThere:
+                # without its socket it was never told to close
+                continue
+            except GateError as error:
+                failed.append(error.message)
+    return failed
 
 
 def retire(client: Client, processes: List[Process], drain_timeout: float) -> None:
@@ -221,7 +239,7 @@ def _ports(status: Optional[Status]) -> Optional[FrozenSet[int]]:
     return frozenset(server.port for server in status.servers) if status else None
 
 
-def _fault(bus: Bus, process: Process) -> Optional[str]:
+def _load_error(bus: Bus, process: Process) -> Optional[str]:
     error = bus.load_error(process.pm_id)
     return "could not be loaded ({0}), though PM2 leaves it online".format(error) if error else None
 

@@ -119,7 +119,8 @@ def _trace(error: BaseException) -> List[str]:
 
 
 def _answer(writer: int, content: Dict[str, Any]) -> None:
-    data = json.dumps(content).encode("utf-8")
+    # whatever cannot be written as JSON: without an answer it would look as if this process was killed
+    data = json.dumps(content, default=str).encode("utf-8")
     try:
         while data:
             data = data[os.write(writer, data) :]

@@ -21,7 +21,8 @@ import pytest
 from support.checkout import copy_to
 from support.pm2_host import end_daemon
 
-ROUND = ["1.0.0", "1.0.0", "2.0.0", "2.0.0", "1.0.0", "1.0.0"]
+# deploy 1, deploy 2, deploy 3 which is refused, roll back
+ROUND = [version for version in ("1.0.0", "2.0.0", "2.0.0", "1.0.0") for _path in ("/", "/healthz")]
 
 
 @pytest.fixture

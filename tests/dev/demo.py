@@ -62,7 +62,7 @@ def run() -> None:
     start = time.monotonic()
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
-    say("A git repository of the sample app with the tags v1 and v2")
+    say("A git repository of the sample app with the tags v1, v2 and v3")
     make_repository()
     write_configuration(port)
 
@@ -78,6 +78,12 @@ def run() -> None:
     # an earlier demo rolled it back, and what was rolled back is not deployed again without being told to
     playbook("deploy", sample_version="v2", app_retry_bad="true")
     expect(url, "2.0.0")
+    say("Deploy version 3, which throws when it starts: it is refused, and version 2 was never touched")
+    before = processes_answering(url)
+    if playbook_fails("deploy", sample_version="v3", app_retry_bad="true"):
+        expect(url, "2.0.0")
+    if processes_answering(url) != before:
+        sys.exit("ERROR: the processes changed.")
     say("Roll back")
     playbook("rollback", reason="demo")
     expect(url, "1.0.0")
@@ -91,7 +97,7 @@ def run() -> None:
         f"""
 The sample app runs at {url} as two cluster workers of a PM2 of its own.
 
-  what it did        made the repository .demo/repository, deployed v1 and v2 from it, went back to v1
+  what it did        made the repository .demo/repository, deployed v1 and v2 from it, refused v3, went back to v1
   where it runs      .demo/apps/sample-app (releases, current), PM2_HOME .demo/pm2
   its declaration    .demo/inventory/group_vars/all.yml
 
@@ -115,7 +121,8 @@ def clean() -> None:
 
 
 def make_repository() -> None:
-    """v1 is the fixture, v2 another version and greeting; the revisions are the same every time."""
+    """v1 is the fixture, v2 another version, v3 one that builds and throws when it starts; the revisions are the same
+    every time."""
     if REPOSITORY.is_dir():
         return
     unfinished = REPOSITORY.with_suffix(".new")
@@ -133,8 +140,11 @@ def make_repository() -> None:
         subprocess.run(["git", *arguments], cwd=unfinished, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     git("init", "--quiet", "--initial-branch=main")
-    for tag, version in (("v1", "1.0.0"), ("v2", "2.0.0")):
+    for tag, version in (("v1", "1.0.0"), ("v2", "2.0.0"), ("v3", "3.0.0")):
         (unfinished / "src" / "version.ts").write_text(f"export const version = '{version}';\n")
+        if tag == "v3":
+            with (unfinished / "src" / "server.ts").open("a") as server:
+                server.write("\nthrow new Error('version 3 is broken');\n")
         git("add", "--all")
         git("commit", "--quiet", f"--message=Version {version}")
         git("tag", tag)
@@ -192,6 +202,10 @@ pm2_apps:
         env:
           NODE_ENV: production
           PORT: "{port}"
+        health:
+          - path: /healthz
+    min_healthy_time: 3
+    bake_time: 2
 """
     )
 
@@ -216,6 +230,14 @@ def free_port() -> int:
 def playbook(name: str, **variables: str) -> None:
     extra = [argument for key, value in variables.items() for argument in ("--extra-vars", f"{key}={value}")]
     command("ansible-playbook", f"zerodown.pm2.{name}", *extra)
+
+
+def playbook_fails(name: str, **variables: str) -> bool:
+    try:
+        playbook(name, **variables)
+    except subprocess.CalledProcessError:
+        return True
+    sys.exit(f"ERROR: {name} should have failed.")
 
 
 def command(*argv: str) -> None:
