@@ -50,11 +50,11 @@ TABLE = [
     ({**CLUSTER, "instances": 1}, (HELD, False), HELD),
     ({**CLUSTER, "strategy": "generation"}, (HELD, False), HELD),
     ({**CLUSTER, **NO_PRELOAD}, (OWN_PORT, False), WATCHED),
-    ({**CLUSTER, **NO_PRELOAD, "candidate_variable": "HTTP_PORT"}, (AFTERWARDS, False), WATCHED),
+    ({**CLUSTER, **NO_PRELOAD, "candidate_variable": "HTTP_PORT"}, None, WATCHED),
     ({**CLUSTER, **NO_PRELOAD, "candidate_variable": "HTTP_PORT", "env": {"HTTP_PORT": 1}}, (OWN_PORT, False), WATCHED),
     ({**CLUSTER, **NO_PRELOAD, "candidate_variable": "NONE", **BY_ARGUMENTS}, (OWN_PORT, False), WATCHED),
     ({"instances": 2, **CHECKED}, (HELD, False), HELD),
-    ({"instances": 2, **CHECKED, **NO_PRELOAD}, (AFTERWARDS, False), WATCHED),
+    ({"instances": 2, **CHECKED, **NO_PRELOAD}, None, WATCHED),
     # somebody wants it to be restarted
     ({**CLUSTER, **RESTART}, (HELD, True), HELD),
     ({**CLUSTER, **RESTART, **NO_PRELOAD}, (OWN_PORT, True), WATCHED),
@@ -89,7 +89,7 @@ def test_how_it_is_replaced(options: dict[str, Any], beside: tuple[str, bool] | 
         if beside:
             assert decided(app, old) == beside
         else:
-            with pytest.raises(Pm2Error, match="without an outage"):
+            with pytest.raises(Pm2Error, match="without an outage|told a port of its own"):
                 make_swap(app, [old])
         # nothing serves: nobody is disturbed by one that has the real port
         assert decided(app, replace(old, **GONE)) == (alone, False)
