@@ -66,9 +66,11 @@ def save(
     with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
         begin()
         snapshot = look(client, committing)
+        saved: Optional[List[_dump.Entry]] = None
         if only is not None:
-            snapshot = _only(snapshot, _dump.load(home).entries, only)
-        changed = not _dump.is_saved(home, snapshot.entries)
+            saved = _dump.load(home).entries
+            snapshot = _only(snapshot, saved, only)
+        changed = snapshot.entries != saved and not _dump.is_saved(home, snapshot.entries)
         if changed:
             _dump.write(home, snapshot.entries)
         done()
