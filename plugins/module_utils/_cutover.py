@@ -441,16 +441,7 @@ class _Run:
             failed = ["Not everything could be put back: {0} Run the task again.".format(obstacle.message)]
         processes = self.client.processes()
         serves = _serves(transaction.moves, processes)
-        bad = isinstance(error, Rejected) and error.details.get("verdict") == "bad"
-        if bad and self.order.layout and self.order.release and not self.order.rollback:
-            # it quotes the log of the app
-            reason = blank_out(str(error), secret_values([app.definition["env"] for app in self.order.apps]))
-            judge(self.order.layout, self.order.release, "bad", self.order.by, reason, False)
-        details = {
-            **self.result,
-            "changed": bad and self.order.layout is not None,
-            "apps": _apps(self.order, processes),
-        }
+        details = {**self.result, "changed": self._blame(error), "apps": _apps(self.order, processes)}
         message = error.message if isinstance(error, Pm2Error) else "{0}: {1}.".format(type(error).__name__, error)
         details.update(error.details if isinstance(error, Pm2Error) else {})
         details["timings"] = transaction.timings
@@ -460,6 +451,18 @@ class _Run:
         raise Pm2Error(
             "{0}. {1}{2}".format(message.rstrip("."), serves, " " + " ".join(failed) if failed else ""), **details
         ) from error
+
+    def _blame(self, error: Exception) -> bool:
+        """Mark a release bad that was rejected; whether it is to blame. One that is live is not: its options changed."""
+        order = self.order
+        if not isinstance(error, Rejected) or error.details.get("verdict") != "bad":
+            return False
+        if not order.layout or not order.release or order.rollback or order.release == read(order.layout).live:
+            return False
+        # it quotes the log of the app
+        reason = blank_out(str(error), secret_values([app.definition["env"] for app in order.apps]))
+        judge(order.layout, order.release, "bad", order.by, reason, False)
+        return True
 
     def _await_daemon(self) -> None:
         def revive() -> None:

@@ -290,7 +290,7 @@ failures:
       cause: "Error: Cannot find module 'express'"
 verdict:
   description:
-    - V(bad), the app failed. Its release is marked bad.
+    - V(bad), the app failed. Its release is marked bad, unless it is the live one with other options.
     - V(unknown), a check could not be made, so nothing is said about the app.
   type: str
   returned: when a candidate is rejected

@@ -199,7 +199,7 @@ def test_20_in_a_row(web: Web) -> None:
         with web.traffic() as traffic:
             for version in half:
                 is_good = kinds[version][0] == "good"
-                times = {"min_healthy_time": 0.5, "healthy_deadline": 60.0 if is_good else 2.0}
+                times: dict[str, Any] = {"min_healthy_time": 0.5, "healthy_deadline": 60.0 if is_good else 2.0}
                 web.cutover(version, fails=not is_good, **times)
                 live = version if is_good else live
                 serving.add(live)

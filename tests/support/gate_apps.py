@@ -4,13 +4,17 @@
 
 """Releases of one small Node app, good ones and every bad kind that a gate must refuse, for PM2's cluster mode.
 
-``PORT`` tells an app where to listen, on 127.0.0.1. ``/`` answers the text of its version, ``/health`` the JSON
-``{"status": "ok", "version", "pid", "instance"}``, and ``/slow?ms=5000`` the version after a while.
+``PORT`` tells an app where to listen, ``HOST`` on which address (127.0.0.1 without). ``/`` answers the text of its
+version, ``/health`` the JSON ``{"status": "ok", "version", "pid", "instance", "greeting"}`` (the last from the variable
+``GREETING``), and ``/slow?ms=5000`` the version after a while.
+
+Run in tests/ as ``python -m support.gate_apps DIRECTORY KIND VERSION``.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,14 +36,15 @@ const server = http.createServer((request, response) => {
   if (url.pathname === '/slow') {
     setTimeout(() => end('text/plain', site.text), Number(url.searchParams.get('ms')));
   } else if (url.pathname === '/health') {
-    const instance = process.env.NODE_APP_INSTANCE;
-    end('application/json', JSON.stringify({ status: site.word, version: how.version, pid: process.pid, instance }));
+    const { NODE_APP_INSTANCE: instance, GREETING: greeting } = process.env;
+    const answer = { status: site.word, version: how.version, pid: process.pid, instance, greeting };
+    end('application/json', JSON.stringify(answer));
   } else {
     end('text/plain', site.text);
   }
 });
 
-const serve = (port = Number(process.env.PORT)) => server.listen(port, '127.0.0.1');
+const serve = (port = Number(process.env.PORT)) => server.listen(port, process.env.HOST || '127.0.0.1');
 
 module.exports = { how, serve, server, site };
 """
@@ -68,6 +73,8 @@ _KINDS = {
     "missing_module": _Kind("require('no-such-module');\nserve();\n"),
     # it ignores PORT
     "wrong_port": _Kind("serve(how.port);\n", {"port": None}),
+    # its first argument says where to listen
+    "port_argument": _Kind("serve(Number(process.argv[2]));\n"),
     "throws_after": _Kind(
         "serve();\nsetTimeout(() => { throw new Error('boom later'); }, how.seconds * 1000);\n", {"seconds": 2}
     ),
@@ -132,3 +139,7 @@ def write_release(directory: Path, kind: str, version: str | None = None, **how:
     script = directory / ("app.mjs" if chosen.is_module else "app.js")
     script.write_text((_MODULE_HEAD if chosen.is_module else _HEAD) + chosen.script, encoding="utf-8")
     return script
+
+
+if __name__ == "__main__":
+    write_release(Path(sys.argv[1]), *sys.argv[2:])

@@ -158,28 +158,34 @@ class Web:
 
     def declare(self, release: str, **options: Any) -> dict[str, Any]:
         """The options of the app as it runs from a release."""
-        directory = self.root / "releases" / release
+        directory = self.path(release)
         env = {"PORT": str(self.port), **options.pop("env", {})}
         script = "app.mjs" if (directory / "app.mjs").exists() else "app.js"
         return {"name": NAME, "script": script, "cwd": str(directory), **self.options, **options, "env": env}
 
+    def path(self, release: str) -> Path:
+        return self.root / "releases" / release
+
     def cutover(
-        self, release: str | None, app: dict[str, Any] | None = None, fails: bool = False, **options: Any
+        self, release: str, app: dict[str, Any] | None = None, fails: bool = False, **options: Any
     ) -> dict[str, Any]:
-        """The module ``cutover``.
+        """The module ``cutover``, to let a release go live.
 
         :param app: options of the app beside those of :meth:`declare`.
         :param options: of the module.
         """
-        apps = {"apps": [self.declare(release, **(app or {}))]} if options.get("state") != "rolled_back" else {}
-        return self.module("cutover", fails=fails, path=str(self.root), release=release, **apps, **options)
+        declared = self.declare(release, **(app or {}))
+        return self.module("cutover", fails, path=str(self.root), release=release, apps=[declared], **options)
 
-    def module(self, name: str, **options: Any) -> dict[str, Any]:
-        """Any module that speaks to PM2; for ``cutover`` with times that keep a test short."""
-        how = {key: options.pop(key) for key in ("fails", "check") if key in options}
+    def roll_back(self, fails: bool = False, **options: Any) -> dict[str, Any]:
+        """The module ``cutover``, to go back."""
+        return self.module("cutover", fails, path=str(self.root), state="rolled_back", **options)
+
+    def module(self, name: str, /, fails: bool = False, **options: Any) -> dict[str, Any]:
+        """Any module that speaks to PM2; ``cutover`` with times that keep a test short."""
         times = {"min_healthy_time": 1.0, "healthy_deadline": 60.0} if name == "cutover" else {}
         place = {"pm2_home": str(self.home), "pm2_executable": self.executable}
-        result = run_module(name, options={**place, **times, **options}, **how)
+        result = run_module(name, fails=fails, options={**place, **times, **options})
         if name == "cutover" and result["changed"]:
             self.record("timings", result.get("timings"))
         return result
@@ -192,7 +198,7 @@ class Web:
         return Traffic(f"http://127.0.0.1:{self.port}/", self.record, slow)
 
     def pm2(self, *arguments: str, **variables: str) -> str:
-        return run_pm2(self.home, self.executable, *arguments, **variables)
+        return run_pm2(self.home, self.executable, *arguments, cwd=Path("/"), **variables)
 
     # what is ---------------------------------------------------------------------------------------------------
 
@@ -220,10 +226,10 @@ class Web:
         processes = self.processes()
         assert [process.name for process in processes] == [NAME] * instances
         assert [process.env["NODE_APP_INSTANCE"] for process in processes] == list(range(instances))
-        assert [process.env["pm_cwd"] for process in processes] == [str(self.root / "releases" / version)] * instances
+        assert [process.env["pm_cwd"] for process in processes] == [str(self.path(version))] * instances
         assert {process.env["exec_mode"] for process in processes} == {f"{mode}_mode"}
         assert all(process.is_running() and process.restarts == 0 for process in processes)
-        assert os.path.realpath(self.root / "current") == str(self.root / "releases" / version)
+        assert os.path.realpath(self.root / "current") == str(self.path(version))
         self.assert_logs(instances)
         self.assert_clean()
         assert [entry["pm_cwd"] for entry in self.dump()] == [process.env["pm_cwd"] for process in processes]
