@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import ContextManager, List, Optional, Tuple
+from typing import ContextManager, Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _tree
 from ansible_collections.zerodown.pm2.plugins.module_utils._dependency_cache import unused_entries
@@ -56,11 +56,13 @@ def go_live(
     reason: Optional[str],
     check: bool,
     decided: bool = False,
+    timings: Optional[Dict[str, float]] = None,
 ) -> Fate:
     """Let ``current`` name the release, then remove what ``keep`` and the protections do not hold.
 
     :param release_id: None with ``rollback`` for the last proven one before the live one.
     :param decided: it was looked at before, and its processes serve already: nothing may hinder it now.
+    :param timings: seconds by step, for the deploy log.
     :raises Pm2Error: it may not go live; or ``current`` is not a link.
     """
     if keep < 1:
@@ -87,7 +89,7 @@ def go_live(
                 _switch(layout, release)
             if not logged:
                 previous = now.live if switched else None
-                _deploy_log.append(layout.log, kind, release.id, release.revision, by, reason, previous)
+                _deploy_log.append(layout.log, kind, release.id, release.revision, by, reason, previous, timings)
             removed, notices = _remove_all(layout, removable, by, "keep={0}".format(keep))
             for path in unused:
                 _tree.remove(path)

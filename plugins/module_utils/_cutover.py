@@ -195,9 +195,12 @@ def _undo(client: Client, journal: _journal.Journal) -> List[str]:
     return failed
 
 
-def _finish(client: Client, journal: _journal.Journal, keep: Optional[int]) -> List[str]:
+def _finish(
+    client: Client, journal: _journal.Journal, keep: Optional[int], timings: Optional[Dict[str, float]] = None
+) -> List[str]:
     """Everything after the commit but the bake; may be done twice.
 
+    :param timings: seconds by step, for the deploy log.
     :returns: what a person should know.
     """
     retire_replaced(client, journal)
@@ -218,9 +221,10 @@ def _finish(client: Client, journal: _journal.Journal, keep: Optional[int]) -> L
                 journal.reason,
                 check=False,
                 decided=True,
+                timings=timings,
             ).notices
-            if journal.rollback and journal.previous:
-                judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
+        if journal.rollback and journal.previous and journal.previous != journal.release:
+            judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
     _journal.end(client.home, journal.name)
     return notices
 
@@ -425,10 +429,10 @@ class _Run:
             transaction.retire()
         except (Interrupted, DaemonNotRunning, RpcTimeout):
             self._await_daemon()
-        self._record(transaction.journal)
+        self._record(transaction.journal, transaction.timings)
 
-    def _record(self, journal: _journal.Journal) -> None:
-        for notice in _finish(self.client, journal, self.order.keep):
+    def _record(self, journal: _journal.Journal, timings: Optional[Dict[str, float]] = None) -> None:
+        for notice in _finish(self.client, journal, self.order.keep, timings):
             self.settings.warn(notice)
 
     def _take_back(self, transaction: Transaction, error: Exception) -> None:
@@ -453,7 +457,7 @@ class _Run:
         ) from error
 
     def _blame(self, error: Exception) -> bool:
-        """Mark a release bad that was rejected; whether it is to blame. One that is live is not: its options changed."""
+        """Mark a rejected release bad, unless it is live, so that its changed options are to blame; whether it was."""
         order = self.order
         if not isinstance(error, Rejected) or error.details.get("verdict") != "bad":
             return False

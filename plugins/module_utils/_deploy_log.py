@@ -34,15 +34,17 @@ def append(
     by: str,
     reason: Optional[str] = None,
     previous: Optional[str] = None,
+    timings: Optional[Dict[str, float]] = None,
 ) -> Dict[str, Any]:
     """Write one event, on disk when this returns.
 
     One write(2) with O_APPEND, so that lines of two runs never mix. A line that a power cut left half-written is
     closed first.
 
+    :param timings: seconds by step.
     :raises Pm2Error: it could not be written.
     """
-    entry = {
+    entry: Dict[str, Any] = {
         "time": now(),
         "event": event,
         "release": release,
@@ -51,6 +53,8 @@ def append(
         "by": by,
         "reason": reason,
     }
+    if timings:
+        entry["timings"] = timings
     line = (json.dumps(entry) + "\n").encode("utf-8")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
