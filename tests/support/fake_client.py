@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,15 +19,15 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 class FakeClient(Client):
     """
     :ivar list: its processes.
-    :ivar pid: of the next that is started.
+    :ivar run: makes the process of a definition; its pid.
     :ivar calls: what was done: prepare with the number of the instance, delete with the pm_id.
     :ivar before_answer: called before each answer with the list.
     """
 
-    def __init__(self, home: Home, *processes: Process, pid: int | None = None) -> None:
+    def __init__(self, home: Home, *processes: Process) -> None:
         self.home = home
         self.list = list(processes)
-        self.pid = pid
+        self.run: Callable[[dict[str, Any]], int] = lambda _definition: os.getpid()
         self.calls: list[tuple[str, Any]] = []
         self.before_answer: Callable[[], None] = lambda: None
 
@@ -42,7 +43,8 @@ class FakeClient(Client):
         pm_id = max((item.pm_id for item in self.list), default=-1) + 1
         stopped = definition.get("status") == "stopped"
         env = {**definition, "status": "stopped" if stopped else "online"}
-        self.list.append(parse({"pm_id": pm_id, "pid": None if stopped else self.pid, "pm2_env": env}))
+        pid = None if stopped else self.run(definition)
+        self.list.append(parse({"pm_id": pm_id, "pid": pid, "pm2_env": env}))
 
     def delete(self, pm_id: int, timeout: float) -> None:  # noqa: ARG002 - the real one's
         self.calls.append(("delete", pm_id))
