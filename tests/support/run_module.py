@@ -44,6 +44,7 @@ def run_module(
     env: dict[str, str] | None = None,
     timeout: float = 120.0,
     prefix: Sequence[str] = (),
+    prelude: str = "",
     options: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> dict[str, Any]:
@@ -52,13 +53,14 @@ def run_module(
     :param fails: whether the module is expected to fail; anything else is an AssertionError with the whole result.
     :param env: the environment of the "ssh session"; by default this process' own.
     :param prefix: a command that runs the module with other rights, such as setpriv(1).
+    :param prelude: Python that is run before the module, in its process.
     :param options: more arguments of the module, for those whose names are taken here (``env``, ``timeout``).
     """
     payload = {
         "ANSIBLE_MODULE_ARGS": {**arguments, **(options or {}), "_ansible_check_mode": check, "_ansible_diff": diff}
     }
     process = subprocess.run(
-        [*prefix, sys.executable, "-c", _STUB, name],
+        [*prefix, sys.executable, "-c", prelude + _STUB, name],
         input=json.dumps(payload).encode(),
         capture_output=True,
         check=False,

@@ -1,0 +1,403 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Cutovers that stop at an exact point, so that a test can do its worst there; and what must be true afterwards.
+
+Several apps run under one daemon. The process that runs a cutover on a host is the *runner*, its parent the *module*.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, Overview
+from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_directory import DirectorySource
+from ansible_collections.zerodown.pm2.plugins.module_utils._stage import Wanted, read, stage
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
+from support.gate_apps import write_release
+from support.load import Load
+from support.pm2_host import (
+    descendants,
+    find_free_port,
+    is_alive,
+    owned,
+    pm2_package,
+    run_pm2,
+    start_daemon,
+    wait_for,
+)
+from support.run_module import ModuleFailed, run_module
+
+# of one app, with keep-alive and without, each
+RATE = 40.0
+# seconds that anything here may take on a busy machine
+PATIENCE = 90.0
+HEALTH = {"path": "/health", "json": {"status": "ok"}, "interval": 0.2}
+
+# replaces one function by one that first, or then, waits until it is told to go on
+_PRELUDE = """
+import importlib, json, os, time
+
+def _stop_at(order):
+    module = os.getpid()
+    path, *names = order["function"].split(".")
+    holder = importlib.import_module("ansible_collections.zerodown.pm2.plugins.module_utils." + path)
+    for name in names[:-1]:
+        holder = getattr(holder, name)
+    original = getattr(holder, names[-1])
+    calls = []
+
+    def stop(args):
+        if order["step"] and order["step"] not in [getattr(argument, "step", None) for argument in args]:
+            return
+        calls.append(args)
+        if len(calls) != order["count"]:
+            return
+        with open(order["reached"] + ".tmp", "w") as stream:
+            json.dump({"runner": os.getpid(), "module": module}, stream)
+        os.rename(order["reached"] + ".tmp", order["reached"])
+        while not os.path.exists(order["go"]):
+            time.sleep(0.002)
+
+    def replacement(*args, **named):
+        if order["when"] == "before":
+            stop(args)
+        result = original(*args, **named)
+        if order["when"] == "after":
+            stop(args)
+        return result
+
+    setattr(holder, names[-1], replacement)
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point in a cutover: just before a function of module_utils is called, or just after it returned.
+
+    :ivar function: where it is looked up by whoever calls it: ``_journal.write``.
+    :ivar when: ``before`` or ``after``.
+    :ivar step: of the journal that it is called with; without it any call counts.
+    :ivar count: which of these calls.
+    """
+
+    function: str
+    when: str
+    step: str = ""
+    count: int = 1
+
+    def __str__(self) -> str:
+        number = f" {self.count}" if self.count > 1 else ""
+        return f"{self.when} {self.function}{f'({self.step})' if self.step else ''}{number}"
+
+
+class Stopped:
+    """A run of ``cutover`` that stops at a point. Made by :meth:`App.stopped`.
+
+    :ivar runner: pid.
+    :ivar module: pid.
+    """
+
+    def __init__(self, future: Future[dict[str, Any]], directory: Path, point: Point) -> None:
+        self._future = future
+        self._go = directory / "go"
+        reached = directory / "reached"
+        wait_for(lambda: reached.exists() or future.done(), f"it never came to {point}", PATIENCE)
+        if not reached.exists():
+            raise AssertionError(f"it ended before it came to {point}: {future.exception() or future.result()}")
+        pids = json.loads(reached.read_text())
+        self.runner: int = pids["runner"]
+        self.module: int = pids["module"]
+
+    def kill(self) -> None:
+        """SIGKILL to the runner; the module tells."""
+        os.kill(self.runner, signal.SIGKILL)
+        assert "was killed" in self.result(fails=True)["msg"]
+
+    def go(self) -> None:
+        self._go.touch()
+
+    def result(self, fails: bool = False) -> dict[str, Any]:
+        """What the module returned, in the end."""
+        self.go()
+        try:
+            result = self._future.result(PATIENCE)
+        except ModuleFailed as error:
+            if not fails:
+                raise
+            return error.result
+        assert not fails, f"it did not fail: {result}"
+        return result
+
+    def end(self) -> None:
+        """When the test has failed meanwhile, too."""
+        self.go()
+        with contextlib.suppress(AssertionError):
+            self._future.result(PATIENCE)
+
+
+@dataclass
+class Host:
+    """One PM2_HOME with a daemon.
+
+    :ivar directory: for the apps.
+    """
+
+    home: Path
+    directory: Path
+    major: str = "7"
+    apps: list[App] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.executable = str(pm2_package(self.major) / "bin" / "pm2")
+        self.rpc = Rpc(str(self.home / "rpc.sock"))
+        start_daemon(self.home, pm2_package(self.major))
+
+    def app(self, name: str = "web", **options: Any) -> App:
+        self.apps.append(App(self, name, options))
+        return self.apps[-1]
+
+    def module(self, name: str, fails: bool = False, prelude: str = "", **options: Any) -> dict[str, Any]:
+        place = {"pm2_home": str(self.home), "pm2_executable": self.executable}
+        return run_module(name, fails=fails, prelude=prelude, timeout=PATIENCE, options={**place, **options})
+
+    def pm2(self, *arguments: str) -> str:
+        return run_pm2(self.home, self.executable, *arguments)
+
+    # the worst ------------------------------------------------------------------------------------------------
+
+    def kill_daemon(self) -> None:
+        daemon = self.rpc.daemon_pid()
+        os.kill(daemon, signal.SIGKILL)
+        wait_for(lambda: not is_alive(daemon), "SIGKILL")
+
+    def cut_power(self, *others: int) -> None:
+        """SIGKILL to the daemon, to all that runs under it and to these."""
+        daemon = self.rpc.daemon_pid()
+        pids = [*others, daemon, *sorted((descendants(daemon) | owned(self.home)) - {daemon, *others})]
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(map(is_alive, pids)), "SIGKILL")
+
+    def boot(self) -> int:
+        """What the unit does: a daemon, then what was saved; the exit code of the latter."""
+        start_daemon(self.home, pm2_package(self.major))
+        return self.bring_back()
+
+    def bring_back(self) -> int:
+        node = shutil.which("node")
+        assert node
+        options = ["--home", str(self.home), "--timeout", "60", "--pm2", self.executable, "--node", node]
+        return _boot.main(["resurrect", *options])
+
+    # what is --------------------------------------------------------------------------------------------------
+
+    def processes(self) -> list[Process]:
+        return parse_all(self.rpc.processes())
+
+    def dump(self) -> list[dict[str, Any]]:
+        path = self.home / "dump.pm2"
+        return list(json.loads(path.read_text())) if path.exists() else []
+
+    # what must be ---------------------------------------------------------------------------------------------
+
+    def assert_clean(self) -> None:
+        """Nothing is left of any cutover: no file of one, no process that PM2 does not have."""
+        live = {process.pid for process in self.processes() if process.pid}
+        left = [
+            name
+            for name in sorted(os.listdir(self.home / "gate"))
+            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            # empty: its last holder ended well
+            and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
+            and not (re.fullmatch(r"\d+(-\d+)?", name) and int(name.split("-")[0]) in live)
+        ]
+        assert left == []
+        assert [name for name in os.listdir(self.home) if name.startswith(".dump")] == []
+        daemon = self.rpc.daemon_pid()
+        assert descendants(daemon) == live, "processes that PM2 does not list"
+        assert owned(self.home) - {daemon} == live, "orphans"
+
+
+class App:
+    """One app with releases, under a daemon with others."""
+
+    def __init__(self, host: Host, name: str, options: dict[str, Any]) -> None:
+        """:param options: of the app, beside what every app here has."""
+        self.host = host
+        self.name = name
+        self.port = find_free_port()
+        self.root = host.directory / name
+        self.layout = Layout.at(str(self.root))
+        self.app_options = {"instances": 2, "health": [HEALTH], **options}
+        self.released = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def stage(self, kind: str = "good", **how: Any) -> str:
+        """A new release, which answers with its name: v1, v2, …"""
+        self.released += 1
+        version = f"v{self.released}"
+        source = self.host.directory / "source" / self.name / version
+        write_release(source, kind, version, **how)
+        wanted = Wanted(
+            source=DirectorySource(str(source), str(self.root), []),
+            directories=[],
+            files=[],
+            env=None,
+            variant={},
+            needs_build=False,
+            retry_bad=False,
+            release=version,
+            by="tester",
+        )
+        stage(self.layout, wanted, check=False)
+        return version
+
+    def cutover(self, release: str | None, fails: bool = False, prelude: str = "", **options: Any) -> dict[str, Any]:
+        """The module.
+
+        :param release: ``None`` for a rollback.
+        :param options: of the module; ``app`` has those of the app.
+        """
+        app = {**self.app_options, **options.pop("app", {})}
+        what: dict[str, Any] = {"state": "rolled_back"}
+        if release:
+            directory = str(self.root / "releases" / release)
+            entry = {"name": self.name, "script": "app.js", "cwd": directory, "env": {"PORT": str(self.port)}, **app}
+            what = {"release": release, "apps": [entry]}
+        times = {"min_healthy_time": 0.3, "healthy_deadline": 60.0, "keep": 100}
+        return self.host.module("cutover", fails, prelude, path=str(self.root), **{**times, **what, **options})
+
+    @contextlib.contextmanager
+    def stopped(self, point: Point, release: str | None, **options: Any) -> Iterator[Stopped]:
+        """A run that has come to this point and waits there."""
+        with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as pool:
+            directory = Path(name)
+            order = {**vars(point), "reached": str(directory / "reached"), "go": str(directory / "go")}
+            prelude = f"{_PRELUDE}\n_stop_at({order!r})\n"
+            future = pool.submit(self.cutover, release, prelude=prelude, **options)
+            try:
+                stopped = Stopped(future, directory, point)
+                yield stopped
+                stopped.end()
+            finally:
+                (directory / "go").touch()
+
+    def run_on(self, release: str | None, **options: Any) -> list[str]:
+        """The run after a fault, which must come to what is wanted; then one that finds nothing to do.
+
+        :returns: what was repaired.
+        """
+        result = self.cutover(release, **options)
+        if release:
+            assert not self.cutover(release, **options)["changed"]
+        return list(result["repaired"])
+
+    # what is --------------------------------------------------------------------------------------------------
+
+    def get(self, path: str = "") -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            return str(response.read().decode())
+
+    def processes(self) -> list[Process]:
+        """By instance number."""
+        own = [process for process in self.host.processes() if process.name == self.name]
+        return sorted(own, key=lambda process: process.env["NODE_APP_INSTANCE"])
+
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes() if process.pid]
+
+    def releases(self) -> Overview:
+        return read(self.layout)
+
+    def serves(self) -> str | None:
+        """What answers; ``None`` when nobody does."""
+        try:
+            return self.get()
+        except OSError:
+            return None
+
+    # what must be ---------------------------------------------------------------------------------------------
+
+    def assert_live(self, release: str) -> None:
+        """This release is live, whole and alone, and a boot would start it and nothing else."""
+        directory = str(self.root / "releases" / release)
+        count = self.app_options["instances"]
+        processes = self.processes()
+        assert [process.env["pm_cwd"] for process in processes] == [directory] * count
+        assert [process.env["NODE_APP_INSTANCE"] for process in processes] == list(range(count))
+        assert all(process.is_running() and process.restarts == 0 for process in processes)
+        generations = {process.generation for process in processes}
+        assert len(generations) == 1
+        saved = [entry for entry in self.host.dump() if entry["name"] == self.name]
+        assert [entry["pm_cwd"] for entry in saved] == [directory] * count
+        assert {entry["zerodown_generation"] for entry in saved} == generations
+        assert os.path.realpath(self.root / "current") == directory
+        assert self.get() == release
+
+
+@dataclass
+class Traffic:
+    """Requests to apps while the ``with`` block lasts, with keep-alive and without."""
+
+    apps: list[App]
+    rate: float = RATE
+
+    def __enter__(self) -> Traffic:
+        self._loads = {
+            (app.name, keep_alive): Load(app.url, self.rate, keep_alive, clients=8, timeout=20.0)
+            for app in self.apps
+            for keep_alive in (True, False)
+        }
+        with contextlib.ExitStack() as stack:
+            for load in self._loads.values():
+                stack.enter_context(load)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            for load in self._loads.values():
+                load.stop()
+        self._stack.__exit__(*error)
+
+    def assert_none_lost(self) -> None:
+        for (name, keep_alive), load in self._loads.items():
+            result = load.result()
+            assert result.requests > 0
+            assert (name, keep_alive, result.errors, result.wrong) == (name, keep_alive, {}, 0)
+
+    def outage(self) -> float:
+        """The longest time without a right answer, seconds."""
+        return max(load.result().longest_gap for load in self._loads.values())
+
+    def answers(self) -> set[str]:
+        return {text for load in self._loads.values() for text in load.result().by_body}
+
+
+def is_down(host: Host) -> bool:
+    try:
+        host.rpc.version()
+    except Pm2Error:
+        return True
+    return False
