@@ -19,7 +19,8 @@ on one machine ({machine}), each time in a private PM2, with a plain Node app in
 Load: two times {rate:.0f} requests/s, one with keep-alive connections and one with a connection for each request, from
 {before:.0f} s before the change until it has ended and some seconds more; none is sent twice, none waits for another.
 *Lost* is a request without a whole answer within {timeout:.0f} s, *wrong* an answer that is neither the old nor the new
-version's. PM2's own ways replace the files where they are, then call `pm2 reload` or `pm2 restart`.
+version's; an outage that stays costs as many as the measurement was long. PM2's own ways replace the files where they
+are, then call `pm2 reload` or `pm2 restart`.
 
 ![Requests over time, for each new release and each way](cutover-bench.svg)
 """
@@ -65,7 +66,7 @@ def afterwards(outcome: Outcome) -> str:
     if outcome.untouched:
         words.append("same processes")
     if outcome.orphans:
-        words.append(f"{outcome.orphans} orphans")
+        words.append(f"{outcome.orphans} orphan" + "s" * (outcome.orphans > 1))
     return ", ".join(words)
 
 

@@ -103,7 +103,7 @@ def measure(row: Row, method: Method) -> Outcome:
             time.sleep(BEFORE)
             changed = [load.elapsed() for load in loads]
             start = time.monotonic()
-            said = method.change(site)
+            said = method.change(site).replace(str(home), "$PM2_HOME").replace(directory, "$APP")
             took = time.monotonic() - start
             time.sleep(max(AFTER, row.watch - took))
             for load in loads:
@@ -118,8 +118,18 @@ def measure(row: Row, method: Method) -> Outcome:
             took,
             _serves(results),
             before <= _pids(home),
-            len(owned(home) - descendants(daemon) - {daemon}),
+            len(_orphans(home, daemon)),
         )
+
+
+def _orphans(home: Path, daemon: int) -> set[int]:
+    def look() -> set[int]:
+        return owned(home) - descendants(daemon) - {daemon}
+
+    first = look()
+    # not what was just about to start or to end
+    time.sleep(1)
+    return first & look()
 
 
 def _is_right(sample: Sample) -> bool:
@@ -131,7 +141,7 @@ def _serves(results: list[Result]) -> str:
     versions = sorted({version for version in map(version_of, last) if version})
     if not versions:
         return "wrong answers" if any(sample.status for sample in last) else "nothing"
-    return " and ".join(versions) + (", not always" if not all(map(_is_right, last)) else "")
+    return " and ".join(versions) + (", losing requests" if not all(map(_is_right, last)) else "")
 
 
 def _body(url: str) -> str:

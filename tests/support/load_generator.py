@@ -45,9 +45,10 @@ def client_class(order: Order, in_flight: Group) -> type[FastHttpUser]:
             gevent.sleep(self._due - time.monotonic())
 
         def wait_time(self) -> float:
-            """Seconds until the next turn; one that this busy machine let slip is made up for at once."""
-            self._due += order.clients / order.rate
-            return max(0.0, self._due - time.monotonic())
+            """Seconds until the next turn. One that a busy machine let slip is not made up for: that would keep it busy."""
+            now = time.monotonic()
+            self._due = max(self._due + order.clients / order.rate, now)
+            return self._due - now
 
         @task
         def send(self) -> None:
