@@ -1,0 +1,76 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever ends in the middle of a cutover: the site serves, and the next deploy puts everything in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hosts_cutover.fleet import Controller, Fleet, Host, Run, wait_for
+
+Record = Callable[[str, object], None]
+
+
+def kill_controller(_fleet: Fleet, controller: Controller) -> Run:
+    return controller.kill()
+
+
+def kill_ssh(fleet: Fleet, controller: Controller) -> Run:
+    fleet.each(Host.kill_ssh)
+    return controller.end()
+
+
+@pytest.mark.parametrize("fault", [kill_controller, kill_ssh])
+def test_the_host_goes_on_alone(
+    fleet: Fleet, record_property: Record, fault: Callable[[Fleet, Controller], Run]
+) -> None:
+    old, new = fleet.version(), fleet.put()
+    with fleet.traffic(record_property) as traffics:
+        with fleet.deploying(new) as controller:
+            run = fault(fleet, controller)
+        assert run.code == -9 or {recap.unreachable for recap in run.recaps.values()} == {1}, run.output
+        for host in fleet.hosts:
+            wait_for(lambda host=host: host.look().deploys[-1]["event"] == "proven", "the host to finish")
+    for traffic in traffics:
+        traffic.assert_only(old, new)
+    states = fleet.assert_serves(new)
+    fleet.settle(new)
+    assert [state.pids for state in fleet.look()] == [state.pids for state in states]
+
+
+def test_the_runner_is_killed(fleet: Fleet, record_property: Record) -> None:
+    old, new = fleet.version(), fleet.put()
+    before = fleet.look()
+    with fleet.traffic(record_property) as traffics:
+        with fleet.deploying(new) as controller:
+            fleet.each(Host.kill_runner)
+            run = controller.end()
+        assert run.code == 2, run.output
+        assert run.text.count("was killed; run the task again") >= len(fleet.hosts)
+        # the candidate is still there, held; what served serves
+        assert fleet.version() == old
+        assert all(set(was.pids) <= set(now.pids) for was, now in zip(before, fleet.look(), strict=True))
+        fleet.settle(new)
+    for traffic in traffics:
+        traffic.assert_only(old, new)
+
+
+def test_the_daemon_is_killed(fleet: Fleet, record_property: Record) -> None:
+    """All apps go with it and come back by its unit; the cutover is undone."""
+    old, new = fleet.version(), fleet.put()
+    before = fleet.look()
+    with fleet.deploying(new) as controller:
+        fleet.each(Host.kill_daemon)
+        seconds = fleet.each(lambda host: wait_for(lambda: host.answer() == old, "the unit to bring the app back"))
+        run = controller.end()
+    record_property("seconds until it served again", seconds)
+    assert run.code == 2, run.output
+    assert fleet.version() == old
+    states = fleet.assert_serves(old)
+    assert [state.current for state in states] == [state.current for state in before]
+    # that was not the release's fault
+    assert [state.deploys[-1]["event"] for state in states] == ["staged"] * len(states)
+    fleet.settle(new)

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Power cuts in the middle of a cutover, at random instants and at each step; and a runner killed at each step."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hosts_cutover.fleet import HOME, USER, Fleet, Host, wait_for
+from support.load import Load
+
+Record = Callable[[str, object], None]
+
+# each with a power cut of every host
+ROUNDS = 5
+# what a cutover takes here from its first step to its end, roughly
+LONGEST = 3.5
+SEED = int(os.environ.get("ZERODOWN_SEED", time.time()))
+# the journal's steps; and the two moments at which what a boot starts, and what a person sees, change
+POINTS = ["prove", "open", "commit", "dump", "retire", "record", "current"]
+# from these on it is finished and no longer undone
+COMMITTED = POINTS[POINTS.index("dump") :]
+
+
+def comes_back(host: Host, *versions: str) -> float:
+    """What a boot must bring: the site, whole, on one of these versions. Seconds since one could log in."""
+    seconds = wait_for(lambda: host.answer() in versions, f"{host.name} to serve")
+    wait_for(lambda: host.look().unit == "active", f"PM2 of {host.name}")
+    state = host.look()
+    state.assert_whole()
+    assert [[pid, text] for pid, text in state.owned if pid not in (state.daemon, *state.pids)] == []
+    return round(seconds, 2)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_at_a_random_instant(fleet: Fleet, record_property: Record, number: int) -> None:
+    chance = random.Random(SEED + number)
+    instants = {host.name: chance.uniform(0, LONGEST) for host in fleet.hosts}
+    record_property("seed", SEED + number)
+    old, new = fleet.version(), fleet.put()
+
+    def cut(host: Host) -> str:
+        host.wait_for_cutover()
+        time.sleep(instants[host.name])
+        fleet.crash(host)
+        return f"{host.name} after {instants[host.name]:.2f} s"
+
+    controller = fleet.start("deploy", site_version=new)
+    record_property("power cut", fleet.each(cut))
+    controller.kill()
+    fleet.power_on(*fleet.hosts)
+    record_property("seconds to serve", fleet.each(lambda host: comes_back(host, old, new)))
+    fleet.settle(new)
+
+
+@pytest.fixture(scope="module")
+def stops(fleet: Fleet) -> Iterator[None]:
+    """Hosts whose cutovers can be stopped, see halt.py."""
+    script = (Path(__file__).parent / "halt.py").read_bytes()
+
+    def install(host: Host) -> str:
+        # ends with 2 as long as the directory is not there
+        directory = host.run("sh", "-c", "python3 -m site --user-site || test $? -eq 2", as_user=USER).strip()
+        host.run("mkdir", "-p", directory, as_user=USER)
+        host.run("tee", f"{directory}/usercustomize.py", stdin=script, as_user=USER)
+        return f"{directory}/usercustomize.py"
+
+    paths = fleet.each(install)
+    yield
+    for host, path in zip(fleet.hosts, paths, strict=True):
+        host.run("rm", path)
+
+
+@pytest.mark.usefixtures("stops")
+@pytest.mark.parametrize("point", POINTS)
+def test_at_a_step(fleet: Fleet, record_property: Record, point: str) -> None:
+    """One host loses power, the other one only the process that does the cutover."""
+    dark, bright = fleet.hosts if POINTS.index(point) % 2 else reversed(fleet.hosts)
+    old, new = fleet.version(), fleet.put()
+    fleet.each(lambda host: host.run("tee", f"{HOME}/halt", stdin=point.encode(), as_user=USER))
+    with Load(bright.url, rate=50.0) as load:
+        controller = fleet.start("deploy", site_version=new)
+        fleet.each(lambda host: host.wait_for_file("halted"))
+        fleet.crash(dark)
+        bright.kill(int(bright.run("cat", f"{HOME}/halted")))
+        controller.kill()
+        fleet.power_on(dark)
+        fleet.each(lambda host: host.run("rm", f"{HOME}/halted"))
+        serves = new if point in COMMITTED else old
+        record_property("seconds to serve", comes_back(dark, serves))
+        assert bright.answer() in (old, new)
+        fleet.settle(new)
+    result = load.result()
+    assert (result.errors, result.wrong) == ({}, 0)
+    assert set(result.by_body) == {old, new}
