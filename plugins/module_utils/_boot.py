@@ -28,7 +28,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._plugins import start
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY
 from ansible_collections.zerodown.pm2.plugins.module_utils._stop import stop_daemon
 
 OK = 0
@@ -110,23 +109,13 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
 
 
 def settled(home: Home, entries: List[_dump.Entry]) -> List[_dump.Entry]:
-    """The entries without a candidate that never was taken over, and without what was replaced by one that was: PM2's
-    own ``save`` in the middle of a cutover writes both generations down. What was held is let through, as nobody is
-    left who would."""
+    """The entries of one generation of each app, see :func:`_journal.settled`. What was held is let through, as nobody
+    is left who would."""
     sweep(home)
     for journal in _journal.read_all(home):
         for generation in (journal.generation, journal.probe):
             let_through(home, generation)
-        if _journal.is_committed(home, journal):
-            arrived = {entry.get("name") for entry in entries if entry.get(GENERATION_KEY) == journal.generation}
-            entries = [
-                entry
-                for entry in entries
-                if entry.get("name") not in arrived or entry.get(GENERATION_KEY) == journal.generation
-            ]
-        else:
-            candidates = (journal.generation, journal.probe)
-            entries = [entry for entry in entries if entry.get(GENERATION_KEY) not in candidates]
+        entries = _journal.settled(home, journal, entries)
         _say(
             "A cutover of {0} was interrupted in its step {1}; the next one settles it.".format(
                 ", ".join(journal.names), journal.step

@@ -48,12 +48,14 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layou
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
-from ansible_collections.zerodown.pm2.plugins.module_utils._runner import Interrupted
+from ansible_collections.zerodown.pm2.plugins.module_utils._runner import undisturbed
+from ansible_collections.zerodown.pm2.plugins.module_utils._save import settle
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import blank_out, secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
+from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import managing_unit, pm2_own_units
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     START_TIMEOUT,
     Move,
@@ -70,7 +72,7 @@ REVERT_DEADLINE = 60.0
 # without a gate it must still start and listen
 NO_GATE_HEALTHY_TIME = 0.5
 # what systemd may take to bring a daemon back that died
-DAEMON_PATIENCE = 20.0
+UNIT_PATIENCE = 20.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     :raises Pm2Error: with details ``changed``, ``plan``, ``apps``, ``failures``, ``serves``.
     """
     os.makedirs(settings.home.path, mode=0o700, exist_ok=True)
-    ensure_running(settings.home, settings.install(), settings.start_timeout)
+    was_down = ensure_running(settings.home, settings.install(), settings.start_timeout)
     preload = install(settings.home)
     sweep(settings.home)
     client = connect(settings.home, settings.install, settings.warn)
@@ -155,12 +157,45 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
             "The PM2 daemon of {0} speaks a protocol that is not known, and its command line cannot run two "
             "generations of an app; use PM2 5, 6 or 7.".format(settings.home.path)
         )
+    if was_down:
+        # else what is saved now would soon be forgotten; where there is a unit, it has done so
+        _bring_back(client, settings)
     with _cutover_lock.held(settings.home, order.names, order.by, order.reason, order.lock_timeout, order.force):
-        repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, order.names)]
         try:
+            repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, order.names)]
             return _Run(order, settings, client, preload).run(repaired)
+        except DaemonNotRunning as error:
+            _await_daemon(client, settings)
+            raise Pm2Error(
+                "{0} It runs again, with what was saved; run the task again.".format(error.message), **error.details
+            ) from error
         finally:
+            for name in order.names:
+                _journal.sweep(settings.home, name)
             sweep(settings.home)
+
+
+def _bring_back(client: Client, settings: Settings) -> None:
+    """Start what is saved, as a unit does at boot."""
+    try:
+        entries = load(client.home).entries
+    except Pm2Error as error:
+        settings.warn(error.message)
+        return
+    for journal in _journal.read_all(client.home):
+        entries = _journal.settled(client.home, journal, entries)
+    report = resurrect(client, entries, START_TIMEOUT)
+    for sentence in report.skipped + report.failed:
+        settings.warn("Not started: {0}".format(sentence))
+
+
+def _await_daemon(client: Client, settings: Settings) -> None:
+    def revive() -> None:
+        ensure_running(client.home, settings.install(), settings.start_timeout)
+        _bring_back(client, settings)
+
+    has_unit = managing_unit(client.home) is not None or pm2_own_units(client.home) != []
+    wait_for_daemon(client, revive, UNIT_PATIENCE if has_unit else 0.0)
 
 
 def _unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
@@ -209,7 +244,8 @@ def _finish(
         layout = Layout.at(journal.root)
         _record.confirm(layout, journal.release)
         overview = read(layout)
-        if overview.live != journal.release:
+        # it may have been switched, and not yet logged
+        if overview.live != journal.release or overview.history.sequence[-1:] != [journal.release]:
             notices = go_live(
                 layout,
                 journal.release,
@@ -225,6 +261,7 @@ def _finish(
             ).notices
         if journal.rollback and journal.previous and journal.previous != journal.release:
             judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
+    settle(client.home, journal)
     _journal.end(client.home, journal.name)
     return notices
 
@@ -389,27 +426,29 @@ class _Run:
             if move.probe:
                 move.probe = in_generation(move.probe, generation + "-probe", self.home, None)
         old = [item for move in moves for item in move.old] + gone
+        before: List[Entry] = []
         journal = self._plan_of(generation, moves, gone)
         with Bus(self.home.pub_socket) as bus:
             transaction = Transaction(
                 self.client, bus, moves, gone, journal, self.settings.warn, self.settings.log_lines
             )
-            self._propose()
-            _journal.save_before(self.home, journal.name, old)
-            before = _journal.load_before(self.home, journal.name)
-            # the last: what fails before it leaves nothing to undo
-            _journal.write(self.home, journal)
             try:
                 try:
+                    self._propose()
+                    _journal.save_before(self.home, journal.name, old)
+                    before = _journal.load_before(self.home, journal.name)
+                    _journal.write(self.home, journal)
                     transaction.prove()
                     transaction.open()
                     transaction.commit()
                 except Exception as error:
                     if not _journal.is_committed(self.home, transaction.journal):
-                        self._take_back(transaction, error)
+                        with undisturbed():
+                            self._take_back(transaction, error)
                         raise
                     # the list is saved, only its being so could not be noted
-                self._complete(transaction)
+                with undisturbed():
+                    self._complete(transaction)
             finally:
                 self.result["timings"] = transaction.timings
         return before
@@ -424,11 +463,17 @@ class _Run:
         return node, Rpc(self.home.rpc_socket).node_version()
 
     def _complete(self, transaction: Transaction) -> None:
-        """What follows the commit is done even when somebody wants it to stop."""
+        """What follows the commit, whatever becomes of the daemon."""
         try:
-            transaction.retire()
-        except (Interrupted, DaemonNotRunning, RpcTimeout):
-            self._await_daemon()
+            self._go_over(transaction)
+        except (DaemonNotRunning, RpcTimeout):
+            _await_daemon(self.client, self.settings)
+            # also what nobody said a boot should start
+            resurrect(self.client, [item for move in transaction.moves for item in move.definitions], START_TIMEOUT)
+            self._go_over(transaction)
+
+    def _go_over(self, transaction: Transaction) -> None:
+        transaction.retire()
         self._record(transaction.journal, transaction.timings)
 
     def _record(self, journal: _journal.Journal, timings: Optional[Dict[str, float]] = None) -> None:
@@ -437,15 +482,19 @@ class _Run:
 
     def _take_back(self, transaction: Transaction, error: Exception) -> None:
         """:raises Pm2Error: with what went wrong, and what serves."""
-        self._await_daemon()
         try:
+            _await_daemon(self.client, self.settings)
             failed = _undo(self.client, transaction.journal)
         except Pm2Error as obstacle:
             # the journal stays, so the next run tries again
             failed = ["Not everything could be put back: {0} Run the task again.".format(obstacle.message)]
-        processes = self.client.processes()
-        serves = _serves(transaction.moves, processes)
-        details = {**self.result, "changed": self._blame(error), "apps": _apps(self.order, processes)}
+        details = {**self.result, "changed": self._blame(error)}
+        try:
+            processes = self.client.processes()
+            details["apps"] = _apps(self.order, processes)
+            serves = _serves(transaction.moves, processes)
+        except Pm2Error as obstacle:
+            serves = "What serves cannot be told: {0}".format(obstacle.message)
         message = error.message if isinstance(error, Pm2Error) else "{0}: {1}.".format(type(error).__name__, error)
         details.update(error.details if isinstance(error, Pm2Error) else {})
         details["timings"] = transaction.timings
@@ -467,13 +516,6 @@ class _Run:
         reason = blank_out(str(error), secret_values([app.definition["env"] for app in order.apps]))
         judge(order.layout, order.release, "bad", order.by, reason, False)
         return True
-
-    def _await_daemon(self) -> None:
-        def revive() -> None:
-            ensure_running(self.home, self.settings.install(), self.settings.start_timeout)
-            resurrect(self.client, load(self.home).entries, START_TIMEOUT)
-
-        wait_for_daemon(self.client, revive, DAEMON_PATIENCE)
 
     # the bake ---------------------------------------------------------------------------------------------------
 

@@ -60,8 +60,10 @@ def _one(home: Home, name: str, by: str, reason: Optional[str], wait: float, for
             time.sleep(POLL_INTERVAL)
             taken = _try(descriptor)
         content = {"pid": os.getpid(), "by": by, "reason": reason, "since": time.time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(content).encode("utf-8"), 0)
+        # a full disk must not keep anybody from undoing
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(content).encode("utf-8"), 0)
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ last good one before it. The form stays PM2's own: an array of ``pm2_env``, so t
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import re
@@ -384,6 +385,13 @@ def write(home: Home, entries: List[Entry]) -> None:
 def _serialize(entries: List[Entry]) -> bytes:
     # ASCII: what is JSON and what is JavaScript differ only in U+2028 and U+2029
     return json.dumps(entries, indent=2, sort_keys=True, ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def sweep(home: Home) -> None:
+    """Remove what a run that was killed in :func:`write` left; the caller holds the lock."""
+    for path in (home.dump, home.dump_backup):
+        for left in glob.glob(os.path.join(glob.escape(home.path), "." + os.path.basename(path) + ".????????")):
+            os.unlink(left)
 
 
 def remove(home: Home) -> None:

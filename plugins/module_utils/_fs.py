@@ -103,8 +103,10 @@ def locked(path: str, timeout: float, what: str) -> Iterator[None]:
                         )
                     ) from None
                 time.sleep(0.05)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+        # for people only: a full disk must not keep anybody from what he came for
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
         yield
     finally:
         os.close(descriptor)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -227,12 +228,19 @@ def retire(client: Client, processes: List[Process], drain_timeout: float) -> No
 
 
 def _delete(client: Client, process: Process) -> None:
+    # a daemon that was started again meanwhile gives the numbers to others
+    if not any(_is_same(item, process) for item in client.processes()):
+        return
     try:
         client.delete(process.pm_id, stop_timeout(process))
     except RpcError:
         # somebody else removed it
-        if any(item.pm_id == process.pm_id for item in client.processes()):
+        if any(_is_same(item, process) for item in client.processes()):
             raise
+
+
+def _is_same(process: Process, other: Process) -> bool:
+    return (process.pm_id, process.name, process.generation) == (other.pm_id, other.name, other.generation)
 
 
 def _ports(status: Optional[Status]) -> Optional[FrozenSet[int]]:
@@ -248,14 +256,18 @@ def _load_error(bus: Bus, process: Process) -> Optional[str]:
 
 
 def orphans(generation: str) -> List[int]:
-    """The pids that belong to a generation by their environment: children that survived their parents too."""
+    """The pids that belong to a generation by their environment: children that survived their parents too, and workers
+    that survived their daemon because they are stuck. Those of a cluster have it in PM2's JSON (PM2
+    lib/God/ClusterMode.js nodeApp)."""
     wanted = "{0}={1}".format(GENERATION_KEY, generation).encode()
+    in_json = json.dumps({GENERATION_KEY: generation}, separators=(",", ":"))[1:-1].encode()
     found = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
             continue
         with contextlib.suppress(OSError), open("/proc/{0}/environ".format(entry), "rb") as stream:
-            if wanted in stream.read().split(b"\0"):
+            variables = stream.read().split(b"\0")
+            if wanted in variables or any(item.startswith(b"pm2_env=") and in_json in item for item in variables):
                 found.append(int(entry))
     return found
 

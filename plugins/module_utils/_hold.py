@@ -9,13 +9,20 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 
 
 def hold(home: Home, generation: str) -> None:
-    """From now on its processes do not open their ports."""
-    descriptor = os.open(marker(home, generation), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.close(descriptor)
+    """From now on its processes do not open their ports.
+
+    :raises Pm2Error: it cannot be kept from it.
+    """
+    path = marker(home, generation)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Pm2Error("{0} cannot be written: {1}.".format(path, error.strerror)) from error
 
 
 def let_through(home: Home, generation: str) -> None:

@@ -94,6 +94,11 @@ class Home:
         """Held while the process list is looked at and saved."""
         return os.path.join(self.path, ".zerodown-dump.lock")
 
+    @property
+    def resurrect_lock(self) -> str:
+        """Held while saved processes are started: two at it at once would start one twice."""
+        return os.path.join(self.path, ".zerodown-resurrect.lock")
+
     def exists(self) -> bool:
         return os.path.isdir(self.path)
 

@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Optional
 
@@ -98,6 +99,14 @@ def end(home: Home, name: str) -> None:
             os.unlink(path)
 
 
+def sweep(home: Home, name: str) -> None:
+    """Remove what a run that was killed between two files left; the caller holds the lock of the app."""
+    unfinished = re.compile(r"\.{0}\.(json|before)\.\w+".format(re.escape(name)))
+    for entry in os.listdir(home.gate):
+        if unfinished.fullmatch(entry) or (entry == name + ".before" and not os.path.exists(path_of(home, name))):
+            os.unlink(os.path.join(home.gate, entry))
+
+
 def read(home: Home, name: str) -> Optional[Journal]:
     """:raises Pm2Error: it is there and cannot be used."""
     path = path_of(home, name)
@@ -144,14 +153,31 @@ def load_before(home: Home, name: str) -> List[_dump.Entry]:
 
 
 def is_committed(home: Home, journal: Journal) -> bool:
-    """Whether the saved list already names the new generation, and so a boot would start it."""
+    """Whether the saved list already names the new generation instead of the old one. One with both is not ours: PM2's
+    own ``save`` wrote it while both ran."""
     if journal.step != COMMIT:
         return journal.is_committed_for_sure
     try:
         entries = _dump.read(home.dump, os.geteuid()) or []
     except Pm2Error:
         return False
-    return any(entry.get(GENERATION_KEY) == journal.generation for entry in entries)
+    generations = {entry.get(GENERATION_KEY) for entry in entries if entry.get("name") in journal.names}
+    return generations == {journal.generation}
+
+
+def settled(home: Home, journal: Journal, entries: Iterable[_dump.Entry]) -> List[_dump.Entry]:
+    """The entries of a saved list without a candidate that was not taken over, and without what was replaced by one
+    that was: PM2's own ``save`` in the middle of a cutover writes both generations down."""
+    entries = list(entries)
+    if is_committed(home, journal):
+        arrived = {entry.get("name") for entry in entries if entry.get(GENERATION_KEY) == journal.generation}
+        return [
+            entry
+            for entry in entries
+            if entry.get("name") not in arrived or entry.get(GENERATION_KEY) == journal.generation
+        ]
+    candidates = (journal.generation, journal.probe)
+    return [entry for entry in entries if entry.get(GENERATION_KEY) not in candidates]
 
 
 def passing(journals: Iterable[Journal], processes: Iterable[Process], committing: Optional[str] = None) -> List[int]:

@@ -22,6 +22,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import which
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import added, install, is_ours, strip
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import STOPPED, Process
@@ -50,8 +51,13 @@ class Report:
 def resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
     """Start every entry that has no process yet, in order, so that the pm_ids rise as they did.
 
-    :param timeout: seconds for all of them.
+    :param timeout: seconds for all of them, and to wait for somebody else who is at it.
     """
+    with locked(client.home.resurrect_lock, timeout, "bringing saved processes back"):
+        return _resurrect(client, entries, timeout)
+
+
+def _resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
     deadline = time.monotonic() + timeout
     started, skipped, failed, left_out = [], [], [], []
     waiting: List["tuple[Entry, Future[None]]"] = []

@@ -9,11 +9,12 @@ Whatever the work will need must be imported before: Ansible removes the module'
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
@@ -86,6 +87,19 @@ def _become_independent(reader: int, writer: int, work: Work) -> None:
         status = 0
     finally:
         os._exit(status)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """What is begun here ends here: SIGTERM waits for it."""
+    told: List[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: told.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if told:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Callable, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _dump, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
@@ -64,6 +66,7 @@ def save(
     # without a daemon there is nothing to save, and maybe no place for the lock
     client.version()
     with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
+        _dump.sweep(home)
         begin()
         snapshot = look(client, committing)
         saved: Optional[List[_dump.Entry]] = None
@@ -75,6 +78,22 @@ def save(
             _dump.write(home, snapshot.entries)
         done()
     return snapshot, changed
+
+
+def settle(home: Home, journal: _journal.Journal) -> None:
+    """Take out of the saved list what PM2's own ``save`` wrote down in the middle of this cutover.
+
+    :raises Pm2Error: it could not be written.
+    """
+    with locked(home.dump_lock, LOCK_TIMEOUT, "saving the process list"):
+        try:
+            saved = _dump.read(home.dump, os.geteuid()) or []
+        except Pm2Error:
+            # a boot would not use it either
+            return
+        entries = _journal.settled(home, journal, saved)
+        if entries != saved:
+            _dump.write(home, entries)
 
 
 def _only(snapshot: _dump.Snapshot, saved: List[_dump.Entry], names: List[str]) -> _dump.Snapshot:

@@ -41,7 +41,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, le
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
-from ansible_collections.zerodown.pm2.plugins.module_utils._save import save
+from ansible_collections.zerodown.pm2.plugins.module_utils._save import save, settle
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
 
@@ -50,6 +50,8 @@ SETTLE_TIME = 0.5
 SETTLE_DEADLINE = 15.0
 # what PM2 may take to answer that a process was started
 START_TIMEOUT = 30.0
+# as long as a daemon may hang, seconds
+HANG_PATIENCE = 60.0
 CHECKERS = 8
 CONNECT_TIMEOUT = 1.0
 
@@ -151,7 +153,13 @@ class Transaction:
             settled = {
                 move.name: Gate(
                     Rules(
-                        move.name, len(move.definitions), min_healthy_time=SETTLE_TIME, healthy_deadline=SETTLE_DEADLINE
+                        move.name,
+                        len(move.definitions),
+                        # it may close what it listened on, or get stuck, when traffic comes
+                        port=move.rules.port,
+                        listens=move.rules.listens,
+                        min_healthy_time=SETTLE_TIME,
+                        healthy_deadline=SETTLE_DEADLINE,
                     ),
                     time.monotonic(),
                 )
@@ -184,6 +192,7 @@ class Transaction:
         with self._timed(_journal.COMMIT):
 
             def begin() -> None:
+                self._check_whole()
                 self.journal = _journal.advance(self.home, self.journal, _journal.COMMIT)
 
             def done() -> None:
@@ -192,6 +201,14 @@ class Transaction:
             # without releases it is an app's user who says what a boot starts (module dump)
             only = None if self.journal.root else self.journal.names
             save(self.home, self.client, begin, done, only, committing=self.journal.name)
+
+    def _check_whole(self) -> None:
+        """:raises Pm2Error: the new generation is not there any more, which nobody would see in the list: it might have
+        waited for its lock while the daemon died and was started again."""
+        processes = self.client.processes()
+        for move in self.moves:
+            if len(self.generations[move.name].mine(processes)) < len(move.definitions):
+                raise Pm2Error("Processes of the new generation of app {0} are gone.".format(move.name))
 
     def retire(self) -> None:
         with self._timed(_journal.RETIRE):
@@ -329,6 +346,7 @@ def undo(client: Client, journal: Journal) -> List[str]:
     closed = reopen(home, old)
     entries = _journal.load_before(home, journal.name)
     report = resurrect(client, entries, START_TIMEOUT)
+    settle(home, journal)
     return closed + report.skipped + report.failed
 
 
@@ -347,11 +365,18 @@ def wait_for_daemon(client: Client, revive: Callable[[], Any], patience: float) 
 
     :param revive: starts a daemon and what was saved.
     :param patience: seconds for the unit.
+    :raises RpcTimeout: a daemon is there and hangs.
     """
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        with contextlib.suppress(DaemonNotRunning, RpcTimeout):
+    start = time.monotonic()
+    while True:
+        try:
             client.processes()
             return
+        except RpcTimeout:
+            if time.monotonic() - start >= HANG_PATIENCE:
+                raise
+        except DaemonNotRunning:
+            if time.monotonic() - start >= patience:
+                break
         time.sleep(POLL_INTERVAL)
     revive()

@@ -74,7 +74,7 @@ def test_without_a_cutover_everything_is(home: Home, capsys: pytest.CaptureFixtu
         # as PM2's own save does in the middle of it
         (PROVE, [OLD, NEW, PROBE], [OLD]),
         (OPEN, [OLD, NEW], [OLD]),
-        (COMMIT, [OLD, NEW], [NEW]),
+        (COMMIT, [OLD, NEW], [OLD]),
         (RETIRE, [OLD, OLD, NEW], [NEW]),
         # where the list before had to be used, the old one is better than none
         (RETIRE, [OLD, OLD], [OLD, OLD]),
