@@ -160,9 +160,10 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     if was_down:
         # else what is saved now would soon be forgotten; where there is a unit, it has done so
         _bring_back(client, settings)
-    with _cutover_lock.held(settings.home, order.names, order.by, order.reason, order.lock_timeout, order.force):
+    names = _concerned(order, settings.home)
+    with _cutover_lock.held(settings.home, names, order.by, order.reason, order.lock_timeout, order.force):
         try:
-            repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, order.names)]
+            repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, names)]
             return _Run(order, settings, client, preload).run(repaired)
         except DaemonNotRunning as error:
             _await_daemon(client, settings)
@@ -170,9 +171,18 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
                 "{0} It runs again, with what was saved; run the task again.".format(error.message), **error.details
             ) from error
         finally:
-            for name in order.names:
+            for name in names:
                 _journal.sweep(settings.home, name)
             sweep(settings.home)
+
+
+def _concerned(order: Order, home: Home) -> List[str]:
+    """The apps that nobody else may touch meanwhile: those that are declared, those that no longer are, and those of an
+    interrupted cutover that is to be settled first."""
+    declared_before = _record.declared_names(order.layout) if order.layout else []
+    names = list(dict.fromkeys([*order.names, *declared_before]))
+    interrupted = [name for journal in _unfinished(home, names) for name in journal.names]
+    return list(dict.fromkeys([*names, *interrupted]))
 
 
 def _bring_back(client: Client, settings: Settings) -> None:
@@ -327,6 +337,7 @@ class _Run:
         self.started = time.monotonic()
         self.result: Dict[str, Any] = {"changed": False}
         self.live_before: Optional[str] = None
+        self.record_before: Optional[_record.Record] = None
 
     def run(self, repaired: List[str]) -> Dict[str, Any]:
         for sentence in repaired:
@@ -346,6 +357,8 @@ class _Run:
         memory = {swap.app.name: _bake.mean_memory(swap.old) for swap in swaps}
         before: List[Entry] = []
         self.live_before = read(order.layout).live if order.layout else None
+        if order.layout and self.live_before:
+            self.record_before = _record.read(order.layout, self.live_before)
         moves = [self._move(swap) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)
@@ -522,14 +535,12 @@ class _Run:
     def _prove_in_production(self, moves: List[Move], before: List[Entry], memory: Dict[str, Optional[float]]) -> None:
         """Watch what now serves until it counts as proven; also for a release whose watch was cut short earlier."""
         order = self.order
-        if order.layout and order.release:
-            if order.release in read(order.layout).history.proven:
-                return
-        elif not moves:
+        proven = bool(order.layout) and order.release in read(order.layout).history.proven
+        if not moves and (proven or not order.layout):
             return
         failure = self._watch(memory)
         if failure is None:
-            if order.layout and order.release:
+            if order.layout and order.release and not proven:
                 judge(order.layout, order.release, "proven", order.by, order.reason, False)
                 self.result["changed"] = True
             return
@@ -569,7 +580,8 @@ class _Run:
             "process {0}".format(failure.process.pm_id) if failure.process else "it",
             failure.reason,
         )
-        if order.layout and order.release:
+        # one that was live before is not to blame: its options changed
+        if order.layout and order.release and order.release != self.live_before:
             judge(order.layout, order.release, "bad", order.by, reason, False)
         details: Dict[str, Any] = {
             **self.result,
@@ -599,6 +611,7 @@ class _Run:
         earlier = _Run(
             Order(
                 apps=order.apps,
+                entries=self.record_before.apps if self.record_before else [],
                 layout=order.layout,
                 release=previous,
                 rollback=True,

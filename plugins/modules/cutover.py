@@ -333,6 +333,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 
 LIVE = "live"
 ROLLED_BACK = "rolled_back"
+DAY = 86400
 
 
 def work(module: AnsibleModule) -> Dict[str, Any]:
@@ -442,10 +443,11 @@ def _order(
 ) -> Order:
     settings.home.check_owner()
     for name in ("min_healthy_time", "bake_time", "lock_timeout"):
-        if parameters[name] < 0:
-            raise Pm2Error("{0} must be 0 or more seconds.".format(name))
-    if parameters["gate"] == "full" and parameters["healthy_deadline"] <= parameters["min_healthy_time"]:
-        raise Pm2Error("healthy_deadline must be longer than min_healthy_time.")
+        # not (… >= 0): NaN is no time either
+        if not 0 <= parameters[name] <= DAY:
+            raise Pm2Error("{0} must be from 0 to {1} seconds.".format(name, DAY))
+    if parameters["gate"] == "full" and not (parameters["min_healthy_time"] < parameters["healthy_deadline"] <= DAY):
+        raise Pm2Error("healthy_deadline must be longer than min_healthy_time and at most {0} seconds.".format(DAY))
     return Order(
         apps=declared_apps([{**entry, "state": None} for entry in entries], ONLINE, settings),
         entries=entries,
