@@ -535,7 +535,7 @@ class _Run:
     def _prove_in_production(self, moves: List[Move], before: List[Entry], memory: Dict[str, Optional[float]]) -> None:
         """Watch what now serves until it counts as proven; also for a release whose watch was cut short earlier."""
         order = self.order
-        proven = bool(order.layout) and order.release in read(order.layout).history.proven
+        proven = order.layout is not None and order.release in read(order.layout).history.proven
         if not moves and (proven or not order.layout):
             return
         failure = self._watch(memory)
