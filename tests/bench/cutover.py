@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +33,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="TITLE", help="rows whose title has one of these in it")
     parser.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     arguments = parser.parse_args()
+    # what was started ends with us
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = [row for row in ROWS if arguments.long or not row.long]
     if arguments.only:
         rows = [row for row in ROWS if any(part in row.title for part in arguments.only)]

@@ -12,6 +12,7 @@ has less to give, fewer are sent, which ``rate`` tells.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -147,14 +148,13 @@ class Load:
         self._right = right
         self._process: subprocess.Popen[bytes]
         self._started = math.nan
-        self._stopped = False
         self._result: Result | None = None
 
     def __enter__(self) -> Load:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "support.load_generator", json.dumps(asdict(self._order))],
             env={**os.environ, "PYTHONPATH": str(TESTS)},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -183,10 +183,11 @@ class Load:
 
     def stop(self) -> None:
         """Stop sending, without waiting for anything: for several loads that are to end together."""
-        # once: a process that is about to exit handles no second one
-        if not self._stopped:
-            self._stopped = True
-            self._process.terminate()
+        if self._process.stdin:
+            # it may have ended at its limit
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as order:
+                order.write(b"stop\n")
+            self._process.stdin = None
 
     def result(self) -> Result:
         """Stop sending, wait for the answers that are due (at most the timeout of one request), sum up."""

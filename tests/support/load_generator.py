@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The process behind :class:`support.load.Load`: Locust sends, until SIGTERM or the limit.
+"""The process behind :class:`support.load.Load`: Locust sends, until its standard input has a line or ends, as it
+does with whoever started this, or until the limit.
 
 Prints the monotonic clock when it begins and one JSON object at its end. Never import this: Locust replaces parts of
 the standard library.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import json
 import resource
-import signal
 import sys
 import time
 from itertools import count
@@ -22,6 +22,7 @@ import gevent
 import geventhttpclient.client
 from gevent.event import Event
 from gevent.pool import Group
+from gevent.socket import wait_read
 from locust import FastHttpUser, task
 from locust.contrib.fasthttp import LocustUserAgent
 from locust.env import Environment
@@ -45,7 +46,7 @@ def client_class(order: Order, in_flight: Group) -> type[FastHttpUser]:
             gevent.sleep(self._due - time.monotonic())
 
         def wait_time(self) -> float:
-            """Seconds until the next turn. One that a busy machine let slip is not made up for: that would keep it busy."""
+            """Seconds until the next turn. What a busy machine let slip is not made up for, or it would stay busy."""
             now = time.monotonic()
             self._due = max(self._due + order.clients / order.rate, now)
             return self._due - now
@@ -85,7 +86,7 @@ def main(order: Order) -> None:
     samples: list[tuple[float, float, int, str]] = []
     in_flight = Group()
     stop = Event()
-    gevent.signal_handler(signal.SIGTERM, stop.set)
+    gevent.spawn(lambda: wait_read(sys.stdin.fileno())).link(lambda _: stop.set())
     environment = Environment(user_classes=[client_class(order, in_flight)])
 
     def record(response: Any, exception: BaseException | None, context: dict[str, float], **_: Any) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,11 +20,18 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
-from support.load import Load, Sample, summarize
-from support.pm2_host import find_free_port
+from support.load import TESTS, Load, Sample, summarize
+from support.pm2_host import find_free_port, is_alive, wait_for
 
 EVERY = 20
 CLIENTS = 20
+KILLED = """
+import os, sys
+from support.load import Load
+with Load(sys.argv[1]) as load:
+    print(load.pid, flush=True)
+    os.kill(os.getpid(), 9)
+"""
 MISDEEDS = ["reset", "close", "cut short", "500", "302"]
 LOST = {
     "reset": "HTTPConnectionClosed: connection closed.",
@@ -133,20 +143,21 @@ def test_whatever_happens_to_a_request_is_counted_once(server: Server, keep_aliv
 
 @pytest.mark.parametrize("server", [["hang"]], indirect=True)
 def test_what_gets_no_answer_holds_nothing_else_back(server: Server) -> None:
-    with Load(server.url, rate=200, clients=2, timeout=1.0) as load:
-        time.sleep(0.8)
+    with Load(server.url, rate=200, clients=2, timeout=3.0) as load:
+        wait_for(lambda: server.done["hang"] > 2, "nothing else was sent")
     result = load.result()
-    assert result.errors == {"TimeoutError: no whole answer within 1.0 s": server.done["hang"]}
-    # a client that waits would send nothing else: each would meet one
-    assert result.failed == server.done["hang"] == server.requests // EVERY > 2
+    assert result.errors == {"TimeoutError: no whole answer within 3.0 s": server.done["hang"]}
+    assert result.failed == server.done["hang"] == server.requests // EVERY
+    # if a client waited for the answer to one, the third could only follow the first
+    hung = sorted(sample for sample in result.samples if not sample.status)
+    assert hung[2].sent < hung[0].ended
 
 
 @pytest.mark.parametrize("server", [["dawdle"]], indirect=True)
 def test_a_client_keeps_one_connection(server: Server) -> None:
     with Load(server.url, rate=200, clients=2) as load:
-        time.sleep(0.5)
+        wait_for(lambda: server.last_ones > 0, "no request had a connection for itself")
     assert load.result().failed == 0
-    assert server.last_ones > 0
     assert server.connections <= 2 + server.last_ones
 
 
@@ -172,6 +183,14 @@ def test_a_test_that_fails_leaves_no_load(server: Server) -> None:
     with pytest.raises(ZeroDivisionError), load:
         raise ZeroDivisionError
     assert not os.path.exists(f"/proc/{load.pid}")
+
+
+def test_a_test_that_is_killed_leaves_no_load(server: Server) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, server.url], env={"PYTHONPATH": str(TESTS)}, check=False, stdout=subprocess.PIPE
+    )
+    assert killed.returncode == -signal.SIGKILL
+    wait_for(lambda: not is_alive(int(killed.stdout)), "the load goes on")
 
 
 def test_the_sum() -> None:
