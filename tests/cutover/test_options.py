@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
 from support.web import Web
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
 
 
 def apply(web: Web, module: str, app: dict[str, Any], fails: bool = False) -> dict[str, Any]:

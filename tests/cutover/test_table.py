@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cutover.conftest import EVERY_PM2
-from support.pm2_host import find_free_port, is_alive
+from support.pm2_host import is_alive
 from support.web import Web
 
 
@@ -145,7 +145,6 @@ REJECTED = {
     "syntax error": Bad("syntax_error", "SyntaxError"),
     "missing module": Bad("missing_module", "Cannot find module 'no-such-module'"),
     "ES module that throws": Bad("es_module_throws", "boom in module"),
-    "wrong port": Bad("wrong_port", "which is declared", {"port": find_free_port()}),
     "throws after 8 s": Bad("throws_after", "boom later", {"seconds": 8}, options={"min_healthy_time": 10.0}),
     "wrong body": Bad("wrong_body", "wrong", options=SHORT),
     "hangs": Bad("hangs", "healthy_deadline", app={"health": [{"path": "/health", "timeout": 0.5}]}, options=SHORT),
@@ -158,6 +157,10 @@ REJECTED = {
     ),
     "exits with 0": Bad("exits_0", "ended"),
 }
+
+
+def test_wrong_port(web: Web) -> None:
+    reject(web, Bad("wrong_port", "which is declared", {"port": web.other_port}))
 
 
 @pytest.mark.parametrize("bad", REJECTED.values(), ids=REJECTED)
