@@ -48,8 +48,12 @@ def npm(*arguments: str, cwd: Path) -> None:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as response:
-        text: str = response.read().decode()
+    """Nothing as long as nothing listens: PM2 calls a process online before it does."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            text: str = response.read().decode()
+    except OSError:
+        return ""
     return text
 
 

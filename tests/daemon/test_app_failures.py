@@ -27,7 +27,7 @@ def app(app: App) -> App:
     """Holding is asked for longer than Node needs to come to its script on a busy machine."""
 
     def run(options: dict[str, Any], **how: Any) -> dict[str, Any]:
-        return app({"steady_time": 3, **options}, **how)
+        return app({"steady_time": 6, **options}, **how)
 
     return run
 

@@ -87,7 +87,7 @@ def refused(version: str, attempt: str, values: list[Any]) -> dict[str, str]:
         capture_output=True,
         check=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     result: dict[str, str] = json.loads(answer.stdout)
     return result

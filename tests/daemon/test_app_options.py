@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from support.apps import write_scripts
-from support.pm2_host import environment_of, pm2_package, private_home, start_daemon
+from support.pm2_host import environment_of, pm2_package, private_home, start_daemon, wait_for
 from support.run_module import run_module
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
@@ -407,10 +407,33 @@ def all_steps(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 start_timeout=60,
                 timeout=400,
             )
-            processes = parse_all(Rpc(str(home / "rpc.sock")).processes())
-            for case in cases:
-                result.seen[case.app, step] = [look(item) for item in processes if item.name == case.app]
+            look_at_all(cases, step, result)
         yield result
+
+
+def look_at_all(cases: list[Case], step: str, run: Run) -> None:
+    """At each app once it has come to what its proof looks at: PM2 calls it online before that."""
+    rpc = Rpc(str(run.home / "rpc.sock"))
+    open_cases = list(cases)
+
+    def is_proven(case: Case) -> bool:
+        value = run.filled(value_at(case, step))
+        with contextlib.suppress(LookupError, ValueError, OSError):
+            return not case.proof or all(
+                case.proof(seen, value, str(run.directory)) for seen in run.seen[case.app, step]
+            )
+        return False
+
+    def all_proven() -> bool:
+        processes = parse_all(rpc.processes())
+        for case in open_cases:
+            run.seen[case.app, step] = [look(item) for item in processes if item.name == case.app]
+        open_cases[:] = [case for case in open_cases if not is_proven(case)]
+        return not open_cases
+
+    # the test of the option tells what is wrong with it
+    with contextlib.suppress(AssertionError):
+        wait_for(all_proven, "some are not proven", timeout=30)
 
 
 @pytest.fixture(scope="module")

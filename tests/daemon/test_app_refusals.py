@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pm2_host import pm2_package, start_daemon
+from support.pm2_host import pm2_package, start_daemon, wait_for
 from support.run_module import run_module
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
@@ -23,6 +23,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 App = Callable[..., dict[str, Any]]
 Processes = Callable[[str], list[Process]]
 pytestmark = pytest.mark.parametrize("pm2_version", ["7"], indirect=True)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
@@ -108,11 +113,13 @@ def test_in_check_mode_what_an_earlier_task_may_create_is_a_warning(app: App, sc
     assert list(pm2_home.iterdir()) == []
 
 
-def test_a_port_that_somebody_else_has(app: App, scripts: Path, processes: Processes) -> None:
+def test_a_port_that_somebody_else_has(
+    app: App, scripts: Path, processes: Processes, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         listener.listen()
-        port = listener.getsockname()[1]
         declared = {"name": "web", "script": str(scripts / "server.js"), "port": port}
         message = app(declared, fails=True)["msg"]
         assert f"port {port} is taken by process {os.getpid()} (" in message
@@ -122,6 +129,8 @@ def test_a_port_that_somebody_else_has(app: App, scripts: Path, processes: Proce
     app({**declared, "state": "restarted"})
     app({**declared, "instances": 2})
     app({**declared, "instances": 1, "env": {"A": "1"}})
+    # PM2 calls a process online before its script has come to listen
+    wait_for(lambda: listens(port), "the app does not listen")
     other = {"name": "other", "script": str(scripts / "server.js"), "env": {"PORT": port}}
     assert f"port {port} is taken by process" in app(other, fails=True)["msg"]
     assert processes("other") == []

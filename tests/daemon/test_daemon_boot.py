@@ -32,7 +32,7 @@ class Boot:
     def __init__(self, program: Path, home: Path, executable: str) -> None:
         self.program, self.home, self.executable = program, home, executable
 
-    def run(self, command: str, timeout: int = 30) -> "subprocess.CompletedProcess[str]":
+    def run(self, command: str, timeout: int = 60) -> "subprocess.CompletedProcess[str]":
         node = shutil.which("node")
         assert node
         return subprocess.run(

@@ -9,6 +9,7 @@ tests/dev/demo.sh calls this with the tools of .dev on PATH.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ PM2_HOME = DEMO / "pm2"
 PM2 = ROOT / ".dev" / "pm2" / "7" / "node_modules" / "pm2" / "bin" / "pm2"
 VARIABLES = DEMO / "inventory" / "group_vars" / "all.yml"
 FIRST_PORT = 8300
+# seconds
+PATIENCE = 60.0
 # unix(7): sun_path is 108 bytes with its final zero
 SOCKET_PATH_MAX = 107
 # a build starts from a clean environment; these say how this machine reaches its package registry
@@ -250,8 +253,19 @@ def get(url: str) -> Any:
         return json.load(response)
 
 
+def wait_for_answer(url: str) -> Any:
+    """PM2 calls a worker online before it listens."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            return get(url)
+        time.sleep(0.1)
+    sys.exit(f"ERROR: nothing answers at {url}.")
+
+
 def expect(url: str, version: str) -> None:
     """Every worker must answer with this version; each request is a connection of its own."""
+    wait_for_answer(url)
     for path in ("", "healthz"):
         print(f"$ curl {url}{path}\n  {json.dumps(get(url + path))}", flush=True)
     answers = {get(url)["version"] for _attempt in range(10)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -15,7 +16,7 @@ import recipes
 from settings import USER, Backend, HostsError, Settings, ssh_options
 
 # seconds from start until one can log in; 1 to 4 on an idle machine
-LOGIN_TIMEOUT = 60
+LOGIN_TIMEOUT = 180
 
 
 def create(settings: Settings, backend: Backend, wanted: list[str]) -> None:
@@ -58,12 +59,21 @@ def start(settings: Settings, backend: Backend, names: list[str]) -> None:
 def wait_for_login(settings: Settings, backend: Backend, names: list[str]) -> None:
     for name in names:
         end = time.monotonic() + LOGIN_TIMEOUT
-        options = ["-q", "-o", "ConnectTimeout=1", "-o", "BatchMode=yes"]
-        while subprocess.run([*ssh(settings, backend, name, *options), "true"], check=False).returncode:
+        login = [*ssh(settings, backend, name, "-q", "-o", "ConnectTimeout=20", "-o", "BatchMode=yes"), "true"]
+        while not (_listens(*backend.address(name)) and subprocess.run(login, check=False).returncode == 0):
             if time.monotonic() > end or not backend.running(name):
                 last = "\n".join(backend.console(name).splitlines()[-5:])
                 raise HostsError(f"No login on {name} within {LOGIN_TIMEOUT} s. Its console:\n{last}")
             time.sleep(0.05)
+
+
+def _listens(address: str, port: int) -> bool:
+    """Asked before ssh, which would wait as long for a host that is not up yet as for a slow one."""
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def ssh(settings: Settings, backend: Backend, name: str, *options: str) -> list[str]:

@@ -124,7 +124,7 @@ class Nspawn:
                 stderr=console,
                 start_new_session=True,
             )
-        _until(lambda: self.running(name) or ENDED in self.console(name)[earlier:], f"supervisor of {name}", seconds=20)
+        _until(lambda: self.running(name) or ENDED in self.console(name)[earlier:], f"supervisor of {name}", seconds=60)
 
     def stop(self, name: str) -> None:
         leader = self._leader(name)
@@ -135,7 +135,10 @@ class Nspawn:
     def crash(self, name: str) -> None:
         if self.running(name):
             (self._cgroup(name) / "cgroup.kill").write_text("1")
-        _until(lambda: not self.running(name), f"{name} to be gone", seconds=20)
+        _until(lambda: not self.running(name), f"{name} to be gone", seconds=60)
+        # a cgroup that was killed once kills what systemd starts in it later (Linux, cgroup_post_fork)
+        for cgroup in [self._cgroup(name), self._named_cgroup(name), *self._v1_cgroups(name)]:
+            _remove_cgroup(cgroup)
 
     def reboot(self, name: str) -> None:
         leader = self._leader(name)
@@ -148,8 +151,6 @@ class Nspawn:
         host = self._host(name)
         self.crash(name)
         self._remove_link(name)
-        for cgroup in [self._cgroup(name), self._named_cgroup(name), *self._v1_cgroups(name)]:
-            _remove_cgroup(cgroup)
         shutil.rmtree(host)
 
     def bake(self, name: str, base: str) -> None:

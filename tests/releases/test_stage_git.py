@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -23,6 +24,7 @@ from urllib.parse import quote
 
 import pytest
 from releases.conftest import App, Repository, make_repository, snapshot
+from support.pm2_host import wait_for
 
 
 def test_a_release(app: App, repository: Repository) -> None:
@@ -320,22 +322,40 @@ def test_two_stagings_at_once_make_one_release(app: App, repository: Repository)
     assert len(app.info()["releases"]) == 1
 
 
+HANGING_GIT = """#!/bin/sh
+case " $* " in *" read-tree "*)
+    {git} "$@"
+    echo $$ >{pid}.new && mv {pid}.new {pid}
+    exec sleep 1000
+esac
+exec {git} "$@"
+"""
+
+
 def test_a_run_that_is_killed_leaves_no_release(app: App, repository: Repository, tmp_path: Path) -> None:
     app.deploy(repository.source)
     before = snapshot(app.current)
-    repository.write({f"file-{number}": "x" * 1000 for number in range(3000)})
-    pid = tmp_path / "pid"
+    repository.write({f"file-{number}": "x" * 1000 for number in range(300)})
+    pid, git_pid = tmp_path / "pid", tmp_path / "git_pid"
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    # the files are there and the release is not, for as long as this test needs
+    git.write_text(HANGING_GIT.format(git=shutil.which("git"), pid=git_pid))
+    git.chmod(0o755)
+    session = {**os.environ, "PATH": f"{git.parent}:{os.environ['PATH']}"}
+    prefix = ["sh", "-c", 'echo $$ >"$0"; exec "$@"', str(pid)]
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(app.stage, repository.source, prefix=["sh", "-c", 'echo $$ >"$0"; exec "$@"', str(pid)])
-        while not run.done() and not any(name.endswith(".partial") for name in os.listdir(app.root / "releases")):
-            pass
+        run = pool.submit(app.stage, repository.source, env=session, prefix=prefix)
+        wait_for(lambda: git_pid.exists() or run.done(), "git did not come to the files")
         os.kill(int(pid.read_text()), signal.SIGKILL)
+        os.kill(int(git_pid.read_text()), signal.SIGKILL)
     with pytest.raises(AssertionError, match="printed no result"):
         run.result()
+    assert any(path.suffix == ".partial" for path in (app.root / "releases").iterdir())
     assert [release["live"] for release in app.info()["releases"]] == [True]
     assert snapshot(app.current) == before
     release = app.stage(repository.source)["release"]
-    assert len(list(app.path(release["id"]).iterdir())) > 3000
+    assert len(list(app.path(release["id"]).iterdir())) > 300
     assert not any(path.suffix == ".partial" for path in (app.root / "releases").iterdir())
 
 

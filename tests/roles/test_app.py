@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ansible_output import failed
 from support.pm2_host import find_free_port, pm2_package, private_home, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +88,7 @@ class Site:
 
     def succeeds(self, playbook: str, *arguments: str, **variables: Any) -> str:
         process = self.run(playbook, *arguments, **variables)
-        assert process.returncode == 0, process.stdout + process.stderr
+        assert process.returncode == 0, failed(playbook, process.stdout + process.stderr)
         return process.stdout
 
     def fails(self, playbook: str, *arguments: str, **variables: Any) -> str:

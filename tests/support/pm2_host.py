@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,13 +19,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+PATIENCE = 60.0
+# below those that Linux gives to any connection (ip_local_port_range begins at 32768)
+PORTS = range(20000, 32768)
 
 
 def pm2_package(version: str) -> Path:
@@ -129,10 +135,26 @@ def wait_for(condition: Callable[[], bool], message: str, timeout: float = PATIE
 
 
 def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port that nothing listens on, given out once and by this process alone until it ends: between here and its use
+    neither a connection nor the tests of another suite get it."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.choice(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            # a byte of the file for each port (fcntl(2), advisory record locking); our own locks do not hold us up
+            fcntl.lockf(_ports_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+_given: Set[int] = set()
+
+
+@functools.lru_cache(maxsize=None)
+def _ports_file() -> IO[bytes]:
+    return (ROOT / ".dev" / "ports.lock").open("ab")
 
 
 def owned(home: Path) -> set[int]:

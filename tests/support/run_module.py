@@ -42,7 +42,7 @@ def run_module(
     diff: bool = True,
     fails: bool = False,
     env: dict[str, str] | None = None,
-    timeout: float = 120.0,
+    timeout: float = 300.0,
     prefix: Sequence[str] = (),
     prelude: str = "",
     options: Mapping[str, Any] | None = None,

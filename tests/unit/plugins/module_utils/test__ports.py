@@ -62,4 +62,4 @@ def test_a_child_of_our_own_process_is_our_own() -> None:
         assert foreign_holder(port, [os.getpid()]) is None
         assert str(child.pid) in (foreign_holder(port, []) or "")
     finally:
-        child.communicate(b"\n", timeout=10)
+        child.communicate(b"\n", timeout=60)

@@ -100,7 +100,7 @@ def listener(tmp_path: Path) -> Iterator[Callable[[Callable[[Any, str], bytes]],
                         connection.recv(1)
 
         threading.Thread(target=serve, daemon=True).start()
-        return Rpc(path, timeout=0.5)
+        return Rpc(path, timeout=30)
 
     yield start
     for server in sockets:
@@ -116,7 +116,7 @@ def test_an_answer_in_small_pieces_and_behind_another_message_is_found(listener:
 def test_an_error_of_the_daemon_is_told(listener: Any) -> None:
     rpc = listener(lambda _call, call_id: encode([{"error": "9 : id unknown", "stack": "x"}, call_id]))
     with pytest.raises(RpcError, match="PM2 refused stopProcessId: 9 : id unknown"):
-        rpc.stop(9, timeout=1)
+        rpc.stop(9, timeout=30)
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 200 OK\r\n\r\n", b"\x20"])
@@ -131,8 +131,10 @@ def test_an_answer_of_another_shape_is_a_protocol_error(listener: Any) -> None:
 
 
 def test_no_answer_is_a_timeout(listener: Any) -> None:
+    rpc = listener(lambda _call, _id: b"\x12")
+    rpc.timeout = 0.5
     with pytest.raises(RpcTimeout, match=r"did not answer getVersion within 0\.5 s"):
-        listener(lambda _call, _id: b"\x12").version()
+        rpc.version()
 
 
 def test_nobody_there(tmp_path: Path) -> None:
