@@ -134,13 +134,14 @@ control.on('error', () => {})
 if (Buffer.byteLength(controlPath('-9999')) <= SOCKET_PATH_MAX) listenPrivately(control, controlPath(''))
 if (!control.listening) return
 control.unref()
+process.on('exit', removeSockets)
 
 // The gate's key is taken away: children that inherit -r by execArgv stay as they are. In cluster mode PM2 sends the
 // environment as JSON and copies it into process.env after us (PM2 lib/ProcessContainer.js).
 function takeKeys () {
   let keys = process.env
   try {
-    if (process.env.pm2_env) keys = JSON.parse(process.env.pm2_env)
+    if (process.env.pm2_env) keys = JSON.parse(process.env.pm2_env) ?? keys
   } catch {}
   const { zerodown_gate: directory, zerodown_generation: generation, kill_timeout: killTimeout } = keys
   delete keys.zerodown_gate
@@ -154,10 +155,20 @@ function controlPath (suffix) {
 
 // Exclusive: the socket is of this process, also in cluster mode. So the server listens on return, or it has failed.
 function listenPrivately (server, socket, signal) {
-  try {
-    fs.rmSync(socket, { force: true }) // left by an earlier process with this pid
-  } catch {}
+  remove(socket) // left by an earlier process with this pid
   listen.call(server, { path: socket, exclusive: true, signal })
+}
+
+function remove (file) {
+  try {
+    fs.rmSync(file, { force: true })
+  } catch {}
+}
+
+// A crash loop would fill the directory; only what is killed leaves its sockets behind.
+function removeSockets () {
+  for (; sequence > 0; sequence--) remove(controlPath(`-${sequence}`))
+  remove(controlPath(''))
 }
 
 // ---- The port -------------------------------------------------------------------------------------------------------
@@ -199,10 +210,10 @@ Object.assign(net.Server.prototype, {
     return unref.call(this)
   },
 
-  emit (event, ...args) {
+  emit (event, first, second) { // for every request
     const gate = gates.get(this)
-    if (gate && notice(this, gate, event, args)) return true
-    return events.prototype.emit.call(this, event, ...args)
+    if (gate && notice(this, gate, event, first, second)) return true
+    return events.prototype.emit.apply(this, arguments)
   }
 })
 
@@ -294,6 +305,10 @@ function closeFront (gate) {
   return true
 }
 
+function closeFronts (some) {
+  if (some.filter(closeFront).length > 0) roundTrip(() => {})
+}
+
 // What PM2, the primary of the cluster, handed to this worker before it heard that a port is closed is still on its way
 // and would get lost with the process. PM2's answer to a later request comes after all that; meanwhile Node gives such
 // connections back.
@@ -315,8 +330,8 @@ function roundTrip (done) {
 
 // ---- What servers tell ----------------------------------------------------------------------------------------------
 
-// Sees every event of a gated server; whether the app shall not.
-function notice (server, gate, event, [first, second]) {
+// Sees every event of a gated server; whether the app shall not. An app may emit the same names with what it likes.
+function notice (server, gate, event, first, second) {
   if (event === gate.silenced) {
     if (event === 'error') gates.delete(server)
     return true
@@ -324,18 +339,20 @@ function notice (server, gate, event, [first, second]) {
   switch (event) {
     case 'connection':
     case 'secureConnection':
+      if (!(first instanceof net.Socket)) break
       sockets.add(first)
       first.once('close', forget)
       break
     case 'request':
     case 'checkContinue':
     case 'checkExpectation':
-      if (state === 'draining') makeLast(second)
+      if (state === 'draining' && second) makeLast(second)
       break
     case 'upgrade':
-      if (/^websocket$/i.test(first.headers.upgrade)) upgraded.set(second, second.bytesWritten)
+      if (/^websocket$/i.test(first?.headers?.upgrade)) upgraded.set(second, second.bytesWritten)
       break
     case 'session':
+      if (!first?.goaway) break
       sessions.add(first)
       first.once('close', () => sessions.delete(first))
       if (state === 'draining') goAway(first)
@@ -356,11 +373,12 @@ function forget () {
 function drain () {
   if (state === 'draining') return
   state = 'draining'
-  if ([...gates.values()].filter(closeFront).length > 0) roundTrip(() => {})
+  closeFronts([...gates.values()])
   for (const { _httpMessage: response } of sockets) {
     if (response && !response.headersSent) makeLast(response)
   }
   sessions.forEach(goAway)
+  leaveWebSockets()
 }
 
 // The last response on its connection, and it says so, also when the app writes that header itself, as proxies do.
@@ -381,16 +399,20 @@ function goAway (session) {
   session.ping(() => session.close())
 }
 
+function leaveWebSockets () {
+  for (const [socket, written] of upgraded) {
+    if (socket.bytesWritten === written) continue // its handshake is not answered yet
+    upgraded.delete(socket)
+    if (socket.writable) socket.write(GOING_AWAY)
+  }
+}
+
 // Resolves when no connection is left, at the end of the time, or when the ports are opened again. Idle connections are
 // not closed before the end: their clients may be sending the next request just then.
 async function drained (milliseconds) {
   const end = performance.now() + milliseconds
   while (state === 'draining' && underway + connections() > 0 && performance.now() < end) {
-    for (const [socket, written] of upgraded) {
-      if (socket.bytesWritten === written) continue // not answered yet
-      upgraded.delete(socket)
-      if (socket.writable) socket.write(GOING_AWAY)
-    }
+    leaveWebSockets()
     await new Promise((resolve) => setTimeout(resolve, STEP).unref())
   }
   if (state === 'draining') for (const server of gates.keys()) server.closeIdleConnections?.()
@@ -407,11 +429,13 @@ function connections () {
 // What would have ended the process at once ends it when it is drained, PM2's kill_timeout permitting; an app that
 // listens to the signal itself decides itself.
 async function stop (signal) {
+  const appDecides = process.listeners(signal).length > 0
   stopping = true
   drain()
-  if (process.listeners(signal).length > 0) return
   await drained(patience)
+  if (appDecides) return
   await drained(Infinity)
+  removeSockets()
   process.removeListener(signal, stop)
   process.kill(process.pid, signal)
 }
@@ -428,7 +452,10 @@ for (const name of ['listeners', 'rawListeners']) {
 // Not a listener either: one for messages would keep the process alive.
 const emit = process.emit
 process.emit = function (event, message) {
-  if (event === 'message' && message === 'shutdown') drain() // PM2's shutdown_with_message
+  if (event === 'message' && message === 'shutdown') { // PM2's shutdown_with_message
+    drain()
+    drained(patience)
+  }
   return emit.apply(this, arguments)
 }
 
@@ -469,10 +496,10 @@ async function obey (line) {
 
 // All or none.
 async function open () {
-  if (stopping) throw new Error('the process is stopping')
   const opened = []
   try {
     for (const [server, gate] of gates) { // also those that are added meanwhile
+      if (stopping) break
       if (gate.front || !server.listening) continue
       await new Promise((resolve, reject) => {
         openFront(server, gate, (error) => error ? reject(error) : resolve())
@@ -480,8 +507,9 @@ async function open () {
       })
       opened.push(gate)
     }
+    if (stopping) throw new Error('the process is stopping')
   } catch (error) {
-    opened.forEach(closeFront)
+    closeFronts(opened)
     throw error
   }
   state = 'open'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -249,6 +250,22 @@ def test_websockets_are_told_to_go_and_may_say_goodbye(site: Site, mode: str) ->
 
 
 @ONE_PM2
+def test_a_stop_signal_tells_websockets_also_when_the_app_handles_it(site: Site, pm2_home: Path) -> None:
+    site.start(WEBSOCKETS + CLOSES_ITSELF)
+    with websocket(site.port) as connection, ThreadPoolExecutor() as pool:
+        switched(connection)
+        stop = pool.submit(site.rpc.stop, site.processes("one")[0]["pm_id"], TIMEOUT)
+        assert connection.recv(len(GOING_AWAY), socket.MSG_WAITALL) == GOING_AWAY
+        connection.sendall(b"\x88\x82\0\0\0\0\x03\xe9")
+        while connection.recv(100):
+            pass
+        connection.close()
+        stop.result()
+    assert "SIGKILL" not in (pm2_home / "pm2.log").read_text()
+    assert "closed undefined" in site.read_log()
+
+
+@ONE_PM2
 def test_what_speaks_no_http_is_left_to_the_app(site: Site) -> None:
     site.start("require('net').createServer((s) => s.pipe(s)).listen(process.env.PORT, '127.0.0.1')", held=True)
     [worker] = site.workers()
@@ -384,6 +401,7 @@ def test_a_stop_signal_waits_for_what_is_in_flight(
     # PM2 writes SIGINT for no signal, and 0 for no code
     assert f"exited with code [{code}] via signal [{signal}]" in (pm2_home / "pm2.log").read_text()
     assert "SIGKILL" not in (pm2_home / "pm2.log").read_text()
+    assert not [name for name in os.listdir(site.home.gate) if name[0].isdigit()]
     assert addition != CLOSES_ITSELF or "closed undefined" in site.read_log()
     assert "signal-exit" not in addition or "cleaned up" in site.read_log()
 
@@ -441,10 +459,15 @@ def test_what_stops_is_not_opened_again(site: Site) -> None:
         stop.result()
 
 
+def load_on(site: Site, keep_alive: bool) -> Load:
+    """Gentle and patient: what a busy machine delays is not lost."""
+    return Load(f"http://127.0.0.1:{site.port}/", rate=60, keep_alive=keep_alive, timeout=60)
+
+
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "one request a connection"])
 def test_a_swap_under_load_loses_nothing(site: Site, keep_alive: bool) -> None:
     site.start(WEB, "g0", instances=2)
-    with Load(f"http://127.0.0.1:{site.port}/", keep_alive=keep_alive) as load:
+    with load_on(site, keep_alive) as load:
         for number in range(2):
             old, new = f"g{number}", f"g{number + 1}"
             site.start(WEB, new, instances=2, held=True)
@@ -460,7 +483,7 @@ def test_a_swap_under_load_loses_nothing(site: Site, keep_alive: bool) -> None:
 @pytest.mark.parametrize("addition", ["", CLOSES_ITSELF], ids=["no handler", "closes its server"])
 def test_pm2_s_own_reload_loses_nothing_either(site: Site, pm2: Callable[..., str], addition: str) -> None:
     site.start(WEB + addition, instances=2)
-    with Load(f"http://127.0.0.1:{site.port}/", keep_alive=False) as load:
+    with load_on(site, keep_alive=False) as load:
         for _ in range(2):
             pm2("reload", "site")
         time.sleep(0.5)
