@@ -7,13 +7,21 @@ pytest tests/hosts_cutover``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hosts_cutover.fleet import Fleet
 
 
 @pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+def all_hosts(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     return Fleet(tmp_path_factory.mktemp("controllers"))
+
+
+@pytest.fixture
+def fleet(all_hosts: Fleet) -> Iterator[Fleet]:
+    yield all_hosts
+    all_hosts.tidy()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -187,6 +187,31 @@ class Host:
     def kill(self, pid: int) -> None:
         self.run("kill", "-KILL", str(pid))
 
+    def make_stoppable(self) -> None:
+        """Its cutovers can be stopped from now on, see halt.py."""
+        # ends with 2 as long as the directory is not there
+        directory = self.run("sh", "-c", "python3 -m site --user-site || test $? -eq 2", as_user=USER).strip()
+        self.run("mkdir", "-p", directory, as_user=USER)
+        self.run("tee", f"{directory}/usercustomize.py", stdin=(HERE / "halt.py").read_bytes(), as_user=USER)
+
+    def stop_at(self, point: str) -> None:
+        """The next cutover stops there."""
+        self.run("rm", "-f", f"{HOME}/halted")
+        self.run("tee", f"{HOME}/halt", stdin=point.encode(), as_user=USER)
+
+    def stopped(self) -> int:
+        """Wait until it has; the pid of its runner."""
+        self.wait_for_file("halted")
+        return int(self.run("cat", f"{HOME}/halted"))
+
+    def go_on(self) -> None:
+        self.run("kill", "-CONT", str(self.stopped()))
+
+    def stop_no_more(self) -> None:
+        """After a test that failed: what still stands ends."""
+        self.run("sh", "-c", f'test ! -e {HOME}/halted || kill -KILL "$(cat {HOME}/halted)" || true')
+        self.run("rm", "-f", f"{HOME}/halted", f"{HOME}/halt")
+
     def kill_runner(self) -> None:
         """The process that does the cutover, of which the lock tells."""
         self.kill(json.loads(self.run("cat", f"{HOME}/.pm2/gate/web.lock"))["pid"])
@@ -230,7 +255,18 @@ class Fleet:
             for name, variables in sorted(inventory["_meta"]["hostvars"].items())
         ]
         assert self.hosts, "make the hosts first: molecule converge --scenario-name cutover"
+        self.each(Host.make_stoppable)
         self._released = 0
+        self._controllers: list[Controller] = []
+
+    def tidy(self) -> None:
+        """After a test, which may have failed anywhere: no controller runs on."""
+        running = [controller for controller in self._controllers if controller.process.poll() is None]
+        for controller in running:
+            controller.kill()
+        if running:
+            self.each(Host.stop_no_more)
+        self._controllers.clear()
 
     def each(self, do: Callable[[Host], Any]) -> list[Any]:
         """Do something on all hosts, side by side."""
@@ -275,7 +311,8 @@ class Fleet:
             text=True,
             start_new_session=True,
         )
-        return Controller(process)
+        self._controllers.append(Controller(process))
+        return self._controllers[-1]
 
     def run(self, playbook: str, *arguments: str, **variables: Any) -> Run:
         """Run it to its end, which must be a good one on all hosts."""
@@ -294,17 +331,11 @@ class Fleet:
     def deploy(self, version: str, *arguments: str, **variables: Any) -> Run:
         return self.run("deploy", *arguments, site_version=version, **variables)
 
-    @contextlib.contextmanager
-    def deploying(self, version: str, **variables: Any) -> Iterator[Controller]:
-        """A deploy that is in the middle of its cutover on all hosts."""
-        controller = self.start("deploy", site_version=version, **variables)
-        try:
-            self.each(Host.wait_for_cutover)
-            yield controller
-        except BaseException:
-            if controller.process.poll() is None:
-                controller.kill()
-            raise
+    def start_cutover(self, version: str) -> Controller:
+        """A deploy that has come to the middle of its cutover on all hosts."""
+        controller = self.start("deploy", site_version=version)
+        self.each(Host.wait_for_cutover)
+        return controller
 
     def crash(self, *hosts: Host) -> None:
         subprocess.run([TOOL, "crash", *[host.name for host in hosts]], check=True, timeout=PATIENCE)
@@ -328,17 +359,22 @@ class Fleet:
     def look(self) -> list[State]:
         return self.each(Host.look)
 
-    def version(self) -> str:
-        """What all of them answer."""
-        answers = {host.answer() for host in self.hosts}
-        assert len(answers) == 1, answers
-        version = answers.pop()
-        assert version
+    def answers(self) -> set[str | None]:
+        return {host.answer() for host in self.hosts}
+
+    def live(self) -> str:
+        """What all of them answer, before a test begins."""
+        answers = self.answers()
+        if len(answers) == 1 and None not in answers:
+            return str(answers.pop())
+        # a test that failed has left them so, which must not make the next one fail
+        version = self.put()
+        self.deploy(version)
         return version
 
     def assert_serves(self, version: str) -> list[State]:
         """It is live and proven, whole and alone, and nothing is left of what was before."""
-        assert self.version() == version
+        assert self.answers() == {version}
         states = self.look()
         for state in states:
             state.assert_whole()

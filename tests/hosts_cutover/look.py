@@ -20,7 +20,7 @@ ROOT = Path(sys.argv[1])
 def processes() -> list:
     """As PM2 shows them to a person."""
     output = subprocess.run(["pm2", "jlist"], cwd="/", capture_output=True, check=True, text=True).stdout
-    return json.loads(output[output.index("[") :])
+    return list(json.loads(output[output.index("[") :]))
 
 
 def told(process: dict) -> dict:

@@ -27,13 +27,17 @@ def kill_ssh(fleet: Fleet, controller: Controller) -> Run:
 def test_the_host_goes_on_alone(
     fleet: Fleet, record_property: Record, fault: Callable[[Fleet, Controller], Run]
 ) -> None:
-    old, new = fleet.version(), fleet.put()
+    old, new = fleet.live(), fleet.put()
+    before = {state.current for state in fleet.look()}
+
+    def has_ended(host: Host) -> bool:
+        state = host.look()
+        return state.current not in before and "proven" in state.events(state.current)
+
     with fleet.traffic(record_property) as traffics:
-        with fleet.deploying(new) as controller:
-            run = fault(fleet, controller)
+        run = fault(fleet, fleet.start_cutover(new))
         assert run.code == -9 or {recap.unreachable for recap in run.recaps.values()} == {1}, run.output
-        for host in fleet.hosts:
-            wait_for(lambda host=host: host.look().deploys[-1]["event"] == "proven", "the host to finish")
+        fleet.each(lambda host: wait_for(lambda: has_ended(host), "the host to finish"))
     for traffic in traffics:
         traffic.assert_only(old, new)
     states = fleet.assert_serves(new)
@@ -42,16 +46,16 @@ def test_the_host_goes_on_alone(
 
 
 def test_the_runner_is_killed(fleet: Fleet, record_property: Record) -> None:
-    old, new = fleet.version(), fleet.put()
+    old, new = fleet.live(), fleet.put()
     before = fleet.look()
     with fleet.traffic(record_property) as traffics:
-        with fleet.deploying(new) as controller:
-            fleet.each(Host.kill_runner)
-            run = controller.end()
+        controller = fleet.start_cutover(new)
+        fleet.each(Host.kill_runner)
+        run = controller.end()
         assert run.code == 2, run.output
         assert run.text.count("was killed; run the task again") >= len(fleet.hosts)
         # the candidate is still there, held; what served serves
-        assert fleet.version() == old
+        assert fleet.answers() == {old}
         assert all(set(was.pids) <= set(now.pids) for was, now in zip(before, fleet.look(), strict=True))
         fleet.settle(new)
     for traffic in traffics:
@@ -60,17 +64,16 @@ def test_the_runner_is_killed(fleet: Fleet, record_property: Record) -> None:
 
 def test_the_daemon_is_killed(fleet: Fleet, record_property: Record) -> None:
     """All apps go with it and come back by its unit; the cutover is undone."""
-    old, new = fleet.version(), fleet.put()
+    old, new = fleet.live(), fleet.put()
     before = fleet.look()
-    with fleet.deploying(new) as controller:
-        fleet.each(Host.kill_daemon)
-        seconds = fleet.each(lambda host: wait_for(lambda: host.answer() == old, "the unit to bring the app back"))
-        run = controller.end()
+    controller = fleet.start_cutover(new)
+    fleet.each(Host.kill_daemon)
+    seconds = fleet.each(lambda host: wait_for(lambda: host.answer() == old, "the unit to bring the app back"))
+    run = controller.end()
     record_property("seconds until it served again", seconds)
     assert run.code == 2, run.output
-    assert fleet.version() == old
     states = fleet.assert_serves(old)
     assert [state.current for state in states] == [state.current for state in before]
     # that was not the release's fault
-    assert [state.deploys[-1]["event"] for state in states] == ["staged"] * len(states)
+    assert [state.deploys for state in states] == [state.deploys for state in before]
     fleet.settle(new)

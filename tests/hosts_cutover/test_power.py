@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from hosts_cutover.fleet import HOME, USER, Fleet, Host, wait_for
+from hosts_cutover.fleet import Fleet, Host, wait_for
 from support.load import Load
 
 Record = Callable[[str, object], None]
@@ -44,7 +43,7 @@ def test_at_a_random_instant(fleet: Fleet, record_property: Record, number: int)
     chance = random.Random(SEED + number)
     instants = {host.name: chance.uniform(0, LONGEST) for host in fleet.hosts}
     record_property("seed", SEED + number)
-    old, new = fleet.version(), fleet.put()
+    old, new = fleet.live(), fleet.put()
 
     def cut(host: Host) -> str:
         host.wait_for_cutover()
@@ -60,39 +59,19 @@ def test_at_a_random_instant(fleet: Fleet, record_property: Record, number: int)
     fleet.settle(new)
 
 
-@pytest.fixture(scope="module")
-def stops(fleet: Fleet) -> Iterator[None]:
-    """Hosts whose cutovers can be stopped, see halt.py."""
-    script = (Path(__file__).parent / "halt.py").read_bytes()
-
-    def install(host: Host) -> str:
-        # ends with 2 as long as the directory is not there
-        directory = host.run("sh", "-c", "python3 -m site --user-site || test $? -eq 2", as_user=USER).strip()
-        host.run("mkdir", "-p", directory, as_user=USER)
-        host.run("tee", f"{directory}/usercustomize.py", stdin=script, as_user=USER)
-        return f"{directory}/usercustomize.py"
-
-    paths = fleet.each(install)
-    yield
-    for host, path in zip(fleet.hosts, paths, strict=True):
-        host.run("rm", path)
-
-
-@pytest.mark.usefixtures("stops")
 @pytest.mark.parametrize("point", POINTS)
 def test_at_a_step(fleet: Fleet, record_property: Record, point: str) -> None:
     """One host loses power, the other one only the process that does the cutover."""
     dark, bright = fleet.hosts if POINTS.index(point) % 2 else reversed(fleet.hosts)
-    old, new = fleet.version(), fleet.put()
-    fleet.each(lambda host: host.run("tee", f"{HOME}/halt", stdin=point.encode(), as_user=USER))
+    old, new = fleet.live(), fleet.put()
+    fleet.each(lambda host: host.stop_at(point))
     with Load(bright.url, rate=50.0) as load:
         controller = fleet.start("deploy", site_version=new)
-        fleet.each(lambda host: host.wait_for_file("halted"))
+        fleet.each(Host.stopped)
         fleet.crash(dark)
-        bright.kill(int(bright.run("cat", f"{HOME}/halted")))
+        bright.kill(bright.stopped())
         controller.kill()
         fleet.power_on(dark)
-        fleet.each(lambda host: host.run("rm", f"{HOME}/halted"))
         serves = new if point in COMMITTED else old
         record_property("seconds to serve", comes_back(dark, serves))
         assert bright.answer() in (old, new)
