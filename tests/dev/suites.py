@@ -68,7 +68,7 @@ TEST = [
     Suite("hosts", "tests/hosts/run.sh", again="{failed}", hosts=True, timeout=2400),
     pytest("daemon", "tests/daemon"),
     # mostly waiting
-    pytest("cutover", "-n 3 --dist worksteal tests/cutover"),
+    pytest("cutover", "-n 2 --dist worksteal tests/cutover"),
     pytest("apps", "tests/apps"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
