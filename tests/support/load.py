@@ -13,7 +13,6 @@ has less to give, fewer are sent, which ``rate`` tells.
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import json
 import math
 import os
@@ -146,8 +145,8 @@ class Load:
     ) -> None:
         """See :class:`Order` and :func:`summarize`.
 
-        :param clients: by default so many that each has a turn every half second. No turn should come when a server gives
-            an idle connection up (Node: 5 s).
+        :param clients: by default so many that each has a turn every half second. No turn should come when a server
+            gives an idle connection up (Node: 5 s).
         """
         if not 0 < limit <= LONGEST:
             raise ValueError(f"a load lasts at most {LONGEST:.0f} s, not {limit}")
