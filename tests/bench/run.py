@@ -24,6 +24,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse_a
 
 RATE = 200.0
 SLOW_RATE = 10.0
+# each has a turn every 6 s, and an answer 5 s after it
+SLOW_CLIENTS = 60
+# of the rate; with less the machine was too busy to tell anything
+RATE_MINIMUM = 0.9
+RATES = (RATE, RATE, SLOW_RATE)
 TIMEOUT = 10.0
 BEFORE = 2.0
 AFTER = 3.0
@@ -63,6 +68,13 @@ class Outcome:
         return sum(result.wrong for result in self.results)
 
     @property
+    def is_reliable(self) -> bool:
+        """Whether the machine sent what it should, and answered all of it before the change began."""
+        return all(
+            result.rate > rate * RATE_MINIMUM for result, rate in zip(self.results, RATES, strict=False)
+        ) and all(version_of(sample) for before, sample in self.samples if before + sample.ended - sample.sent < 0)
+
+    @property
     def longest_gap(self) -> float:
         return max(result.longest_gap for result in self.results[:2])
 
@@ -96,7 +108,11 @@ def measure(row: Row, method: Method) -> Outcome:
             for keep_alive in (True, False)
         ]
         if row.slow:
-            loads.append(Load(f"{url}slow?ms=5000", SLOW_RATE, timeout=TIMEOUT, limit=LIMIT, right=_is_right))
+            loads.append(
+                Load(
+                    f"{url}slow?ms=5000", SLOW_RATE, clients=SLOW_CLIENTS, timeout=TIMEOUT, limit=LIMIT, right=_is_right
+                )
+            )
         with ExitStack() as stack:
             for load in loads:
                 stack.enter_context(load)
