@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.methods import Method, Site
 from bench.rows import OLD, VERSIONS, Row
@@ -28,7 +29,6 @@ SLOW_RATE = 10.0
 SLOW_CLIENTS = 60
 # of the rate; with less the machine was too busy to tell anything
 RATE_MINIMUM = 0.9
-RATES = (RATE, RATE, SLOW_RATE)
 TIMEOUT = 10.0
 BEFORE = 2.0
 AFTER = 3.0
@@ -70,9 +70,10 @@ class Outcome:
     @property
     def is_reliable(self) -> bool:
         """Whether the machine sent what it should, and answered all of it before the change began."""
-        return all(
-            result.rate > rate * RATE_MINIMUM for result, rate in zip(self.results, RATES, strict=False)
-        ) and all(version_of(sample) for before, sample in self.samples if before + sample.ended - sample.sent < 0)
+        rates = [RATE, RATE, SLOW_RATE]
+        sent = all(result.rate > rate * RATE_MINIMUM for result, rate in zip(self.results, rates, strict=False))
+        before = [sample for since, sample in self.samples if since + sample.ended - sample.sent < 0]
+        return sent and all(map(_is_right, before))
 
     @property
     def longest_gap(self) -> float:
@@ -103,16 +104,10 @@ def measure(row: Row, method: Method) -> Outcome:
         method.start(site)
         wait_for(lambda: VERSIONS[OLD] in _body(url), f"{method.title}: version 1 does not answer")
         before = _pids(home)
-        loads = [
-            Load(url, RATE, keep_alive=keep_alive, timeout=TIMEOUT, limit=LIMIT, right=_is_right)
-            for keep_alive in (True, False)
-        ]
+        common: dict[str, Any] = {"timeout": TIMEOUT, "limit": LIMIT, "right": _is_right}
+        loads = [Load(url, RATE, keep_alive=keep_alive, **common) for keep_alive in (True, False)]
         if row.slow:
-            loads.append(
-                Load(
-                    f"{url}slow?ms=5000", SLOW_RATE, clients=SLOW_CLIENTS, timeout=TIMEOUT, limit=LIMIT, right=_is_right
-                )
-            )
+            loads.append(Load(f"{url}slow?ms=5000", SLOW_RATE, clients=SLOW_CLIENTS, **common))
         with ExitStack() as stack:
             for load in loads:
                 stack.enter_context(load)
