@@ -22,9 +22,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import Order, perform
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
+from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
     AppPlan,
     by_cutover,

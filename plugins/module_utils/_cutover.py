@@ -6,123 +6,63 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import time
-from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record
-from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge
-from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
-    AFTERWARDS,
-    HELD,
-    OWN_PORT,
-    WATCHED,
     Swap,
     plan,
-    rules_port,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
-    definitions,
     in_generation,
     new_generation,
-    on_port,
 )
-from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, definition_of, load
+from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import has_room, install, is_ours
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
-from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
+from ansible_collections.zerodown.pm2.plugins.module_utils._moves import backward, forward
+from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, Action, AppPlan, describe, of_app
-from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._runner import undisturbed
-from ansible_collections.zerodown.pm2.plugins.module_utils._save import settle
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import blank_out, secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
+from ansible_collections.zerodown.pm2.plugins.module_utils._settlement import (
+    abandon,
+    await_daemon,
+    bring_back,
+    finish,
+    repair,
+    unfinished,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
-from ansible_collections.zerodown.pm2.plugins.module_utils._systemd import managing_unit, pm2_own_units
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     START_TIMEOUT,
     Move,
     Rejected,
     Transaction,
-    retire_replaced,
-    undo,
-    wait_for_daemon,
 )
-
-# how long a revert looks at the old release, which has proven itself before
-REVERT_HEALTHY_TIME = 1.0
-REVERT_DEADLINE = 60.0
-# without a gate it must still start and listen
-NO_GATE_HEALTHY_TIME = 0.5
-# what systemd may take to bring a daemon back that died
-UNIT_PATIENCE = 20.0
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for.
-
-    :ivar entries: the options that the apps were built from; secrets included.
-    :ivar layout: of the releases; ``None`` for apps that have none.
-    :ivar release: id of the release that they run from.
-    :ivar rollback: whether that release was live before.
-    :ivar always: whether to replace what runs as declared, too.
-    :ivar gate: whether the candidate must pass checks and hold, or only start.
-    :ivar min_healthy_time: seconds.
-    :ivar healthy_deadline: seconds.
-    :ivar smoke: made once after the cutover.
-    :ivar bake_time: seconds.
-    :ivar memory_growth_max: percent.
-    :ivar auto_revert: whether a breach in the bake brings the old generation back.
-    :ivar lock_timeout: seconds.
-    """
-
-    apps: List[App]
-    entries: List[Dict[str, Any]] = field(default_factory=list, repr=False)
-    layout: Optional[Layout] = None
-    release: Optional[str] = None
-    rollback: bool = False
-    always: bool = False
-    gate: bool = True
-    min_healthy_time: float = 10.0
-    healthy_deadline: float = 300.0
-    smoke: List[Check] = field(default_factory=list)
-    bake_time: float = 0.0
-    memory_growth_max: Optional[float] = None
-    auto_revert: bool = True
-    by: str = ""
-    reason: Optional[str] = None
-    keep: int = 5
-    lock_timeout: float = 0.0
-    force: bool = False
-
-    @property
-    def names(self) -> List[str]:
-        return [app.name for app in self.apps]
 
 
 def preview(order: Order, settings: Settings) -> Dict[str, Any]:
     """What would be done; changes nothing."""
     client = connect(settings.home, settings.install, settings.warn)
     processes = client.processes() if client.is_running() else []
-    for journal in _unfinished(settings.home, order.names):
+    for journal in unfinished(settings.home, order.names):
         settings.warn(
             "A cutover of {0} was interrupted in its step {1}; the next run {2} it.".format(
                 ", ".join(journal.names),
@@ -159,14 +99,14 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
         )
     if was_down:
         # else what is saved now would soon be forgotten; where there is a unit, it has done so
-        _bring_back(client, settings)
+        bring_back(client, settings)
     names = _concerned(order, settings.home)
     with _cutover_lock.held(settings.home, names, order.by, order.reason, order.lock_timeout, order.force):
         try:
-            repaired = [_repair(client, journal, settings) for journal in _unfinished(settings.home, names)]
+            repaired = [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
             return _Run(order, settings, client, preload).run(repaired)
         except DaemonNotRunning as error:
-            _await_daemon(client, settings)
+            await_daemon(client, settings)
             raise Pm2Error(
                 "{0} It runs again, with what was saved; run the task again.".format(error.message), **error.details
             ) from error
@@ -181,99 +121,8 @@ def _concerned(order: Order, home: Home) -> List[str]:
     interrupted cutover that is to be settled first."""
     declared_before = _record.declared_names(order.layout) if order.layout else []
     names = list(dict.fromkeys([*order.names, *declared_before]))
-    interrupted = [name for journal in _unfinished(home, names) for name in journal.names]
+    interrupted = [name for journal in unfinished(home, names) for name in journal.names]
     return list(dict.fromkeys([*names, *interrupted]))
-
-
-def _bring_back(client: Client, settings: Settings) -> None:
-    """Start what is saved, as a unit does at boot."""
-    try:
-        entries = load(client.home).entries
-    except Pm2Error as error:
-        settings.warn(error.message)
-        return
-    for journal in _journal.read_all(client.home):
-        entries = _journal.settled(client.home, journal, entries)
-    report = resurrect(client, entries, START_TIMEOUT)
-    for sentence in report.skipped + report.failed:
-        settings.warn("Not started: {0}".format(sentence))
-
-
-def _await_daemon(client: Client, settings: Settings) -> None:
-    def revive() -> None:
-        ensure_running(client.home, settings.install(), settings.start_timeout)
-        _bring_back(client, settings)
-
-    has_unit = managing_unit(client.home) is not None or pm2_own_units(client.home) != []
-    wait_for_daemon(client, revive, UNIT_PATIENCE if has_unit else 0.0)
-
-
-def _unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
-    """:raises Pm2Error: one of them cannot be read."""
-    for name in names:
-        _journal.read(home, name)
-    return [journal for journal in _journal.read_all(home) if set(journal.names) & set(names)]
-
-
-def _repair(client: Client, journal: _journal.Journal, settings: Settings) -> str:
-    """Undo or finish what a run that was killed left behind; a sentence that says so."""
-    if _journal.is_committed(client.home, journal):
-        _finish(client, journal, keep=None)
-        return "An interrupted cutover of {0} to {1} was finished.".format(
-            ", ".join(journal.names), journal.release or journal.generation
-        )
-    for sentence in _undo(client, journal):
-        settings.warn(sentence)
-    return "An interrupted cutover of {0} to {1} was undone.".format(
-        ", ".join(journal.names), journal.release or journal.generation
-    )
-
-
-def _undo(client: Client, journal: _journal.Journal) -> List[str]:
-    """
-    :returns: sentences about what could not be brought back.
-    """
-    failed = undo(client, journal)
-    if journal.root and journal.release:
-        _record.withdraw(Layout.at(journal.root), journal.release)
-    _journal.end(client.home, journal.name)
-    return failed
-
-
-def _finish(
-    client: Client, journal: _journal.Journal, keep: Optional[int], timings: Optional[Dict[str, float]] = None
-) -> List[str]:
-    """Everything after the commit but the bake; may be done twice.
-
-    :param timings: seconds by step, for the deploy log.
-    :returns: what a person should know.
-    """
-    retire_replaced(client, journal)
-    notices: List[str] = []
-    if journal.root and journal.release:
-        layout = Layout.at(journal.root)
-        _record.confirm(layout, journal.release)
-        overview = read(layout)
-        # it may have been switched, and not yet logged
-        if overview.live != journal.release or overview.history.sequence[-1:] != [journal.release]:
-            notices = go_live(
-                layout,
-                journal.release,
-                journal.rollback,
-                # a repair removes nothing: the run that knows the setting comes next
-                keep or len(overview.releases) + 1,
-                [],
-                journal.by,
-                journal.reason,
-                check=False,
-                decided=True,
-                timings=timings,
-            ).notices
-        if journal.rollback and journal.previous and journal.previous != journal.release:
-            judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
-    settle(client.home, journal)
-    _journal.end(client.home, journal.name)
-    return notices
 
 
 def _switches(order: Order) -> bool:
@@ -359,7 +208,7 @@ class _Run:
         self.live_before = read(order.layout).live if order.layout else None
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
-        moves = [self._move(swap) for swap in swaps]
+        moves = [forward(swap, order, self.home, self.preload) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)
         elif _switches(order):
@@ -373,38 +222,6 @@ class _Run:
         return self.result
 
     # the transaction ------------------------------------------------------------------------------------------
-
-    def _move(self, swap: Swap) -> Move:
-        order, app = self.order, swap.app
-        return Move(
-            app.name,
-            definitions=definitions(
-                app, list(range(app.instances)), "", self.home, self.preload if app.takes_preload else None
-            ),
-            old=swap.old,
-            proof=swap.proof,
-            outage=swap.outage,
-            rules=Rules(
-                app.name,
-                app.instances,
-                port=rules_port(app),
-                # without the preload only a port that is declared can be looked at
-                listens=app.cutover.must_listen(app.port) and (swap.proof == HELD or app.port is not None),
-                checks=app.cutover.health if order.gate else (),
-                min_healthy_time=order.min_healthy_time if order.gate else NO_GATE_HEALTHY_TIME,
-                healthy_deadline=order.healthy_deadline,
-                memory_max=app.definition.get("max_memory_restart"),
-            ),
-            drain_timeout=app.cutover.drain_timeout,
-            **self._probe(swap),
-        )
-
-    def _probe(self, swap: Swap) -> Dict[str, Any]:
-        if swap.proof != OWN_PORT:
-            return {}
-        port = _free_port()
-        one = definitions(swap.app, [0], "", self.home, None)[0]
-        return {"probe": on_port(swap.app, one, port), "probe_port": port}
 
     def _plan_of(self, generation: str, moves: List[Move], gone: List[Process]) -> _journal.Journal:
         order = self.order
@@ -480,7 +297,7 @@ class _Run:
         try:
             self._go_over(transaction)
         except (DaemonNotRunning, RpcTimeout):
-            _await_daemon(self.client, self.settings)
+            await_daemon(self.client, self.settings)
             # also what nobody said a boot should start
             resurrect(self.client, [item for move in transaction.moves for item in move.definitions], START_TIMEOUT)
             self._go_over(transaction)
@@ -490,14 +307,14 @@ class _Run:
         self._record(transaction.journal, transaction.timings)
 
     def _record(self, journal: _journal.Journal, timings: Optional[Dict[str, float]] = None) -> None:
-        for notice in _finish(self.client, journal, self.order.keep, timings):
+        for notice in finish(self.client, journal, self.order.keep, timings):
             self.settings.warn(notice)
 
     def _take_back(self, transaction: Transaction, error: Exception) -> None:
         """:raises Pm2Error: with what went wrong, and what serves."""
         try:
-            _await_daemon(self.client, self.settings)
-            failed = _undo(self.client, transaction.journal)
+            await_daemon(self.client, self.settings)
+            failed = abandon(self.client, transaction.journal)
         except Pm2Error as obstacle:
             # the journal stays, so the next run tries again
             failed = ["Not everything could be put back: {0} Run the task again.".format(obstacle.message)]
@@ -600,7 +417,7 @@ class _Run:
         """Bring back what ran before, beside what runs now."""
         order = self.order
         processes = self.client.processes()
-        back = _moves_back(moves, before, processes, self.preload, self.home)
+        back = backward(moves, before, processes, self.preload, self.home)
         leaving = [
             item
             for move in moves
@@ -633,47 +450,6 @@ class _Run:
         return "{0} serves again.".format(previous or "What ran before")
 
 
-def _moves_back(
-    moves: List[Move], before: List[Entry], processes: List[Process], preload: str, home: Home
-) -> List[Move]:
-    by_name = {move.name: move for move in moves}
-    names = list(dict.fromkeys(str(entry["name"]) for entry in before))
-    found = []
-    for name in names:
-        entries = [definition_of(entry) for entry in before if entry["name"] == name and entry.get("status") == ONLINE]
-        if not entries:
-            continue
-        held = all(is_ours(entry["node_args"]) for entry in entries)
-        move = by_name.get(name)
-        outage = move.outage if move else False
-        found.append(
-            Move(
-                name,
-                definitions=[
-                    in_generation(
-                        {key: value for key, value in entry.items() if key != "status"},
-                        "",
-                        home,
-                        preload if held else None,
-                    )
-                    for entry in entries
-                ],
-                old=of_app(processes, name),
-                proof=HELD if held else AFTERWARDS if outage else WATCHED,
-                outage=outage,
-                rules=Rules(
-                    name,
-                    len(entries),
-                    listens=bool(held and move and move.rules.listens),
-                    min_healthy_time=REVERT_HEALTHY_TIME,
-                    healthy_deadline=REVERT_DEADLINE,
-                ),
-                drain_timeout=move.drain_timeout if move else 0.0,
-            )
-        )
-    return found
-
-
 def _serves(moves: List[Move], processes: List[Process]) -> str:
     """What serves after a candidate was taken back."""
     parts = []
@@ -690,9 +466,3 @@ def _serves(moves: List[Move], processes: List[Process]) -> str:
     return (
         "What served before serves: {0}.".format(", ".join(parts)) if parts else "Nothing ran before, nothing runs now."
     )
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -319,13 +319,14 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._activate import may_go_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, apps_argument
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import Order, perform, preview
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform, preview
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import health_arguments, parse
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import process_arguments
+from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps

@@ -1,0 +1,124 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a cutover does with each app: from what is declared, and back from what ran before."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any, Dict, List
+
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
+    AFTERWARDS,
+    HELD,
+    OWN_PORT,
+    WATCHED,
+    Swap,
+    rules_port,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
+    definitions,
+    in_generation,
+    on_port,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, definition_of
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
+    Move,
+)
+
+# how long a revert looks at the old release, which has proven itself before
+REVERT_HEALTHY_TIME = 1.0
+REVERT_DEADLINE = 60.0
+# without a gate it must still start and listen
+NO_GATE_HEALTHY_TIME = 0.5
+
+
+def forward(swap: Swap, order: Order, home: Home, preload: str) -> Move:
+    """The way from what runs to what is declared."""
+    app = swap.app
+    return Move(
+        app.name,
+        definitions=definitions(app, list(range(app.instances)), "", home, preload if app.takes_preload else None),
+        old=swap.old,
+        proof=swap.proof,
+        outage=swap.outage,
+        rules=Rules(
+            app.name,
+            app.instances,
+            port=rules_port(app),
+            # without the preload only a port that is declared can be looked at
+            listens=app.cutover.must_listen(app.port) and (swap.proof == HELD or app.port is not None),
+            checks=app.cutover.health if order.gate else (),
+            min_healthy_time=order.min_healthy_time if order.gate else NO_GATE_HEALTHY_TIME,
+            healthy_deadline=order.healthy_deadline,
+            memory_max=app.definition.get("max_memory_restart"),
+        ),
+        drain_timeout=app.cutover.drain_timeout,
+        **_probe(swap, home),
+    )
+
+
+def _probe(swap: Swap, home: Home) -> Dict[str, Any]:
+    if swap.proof != OWN_PORT:
+        return {}
+    port = _free_port()
+    one = definitions(swap.app, [0], "", home, None)[0]
+    return {"probe": on_port(swap.app, one, port), "probe_port": port}
+
+
+def backward(moves: List[Move], before: List[Entry], processes: List[Process], preload: str, home: Home) -> List[Move]:
+    """The way back to what ran before.
+
+    :param moves: those that led here.
+    :param before: what ran, as it would be saved.
+    """
+    by_name = {move.name: move for move in moves}
+    names = list(dict.fromkeys(str(entry["name"]) for entry in before))
+    found = []
+    for name in names:
+        entries = [definition_of(entry) for entry in before if entry["name"] == name and entry.get("status") == ONLINE]
+        if not entries:
+            continue
+        held = all(is_ours(entry["node_args"]) for entry in entries)
+        move = by_name.get(name)
+        outage = move.outage if move else False
+        found.append(
+            Move(
+                name,
+                definitions=[
+                    in_generation(
+                        {key: value for key, value in entry.items() if key != "status"},
+                        "",
+                        home,
+                        preload if held else None,
+                    )
+                    for entry in entries
+                ],
+                old=of_app(processes, name),
+                proof=HELD if held else AFTERWARDS if outage else WATCHED,
+                outage=outage,
+                rules=Rules(
+                    name,
+                    len(entries),
+                    listens=bool(held and move and move.rules.listens),
+                    min_healthy_time=REVERT_HEALTHY_TIME,
+                    healthy_deadline=REVERT_DEADLINE,
+                ),
+                drain_timeout=move.drain_timeout if move else 0.0,
+            )
+        )
+    return found
+
+
+def _free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
