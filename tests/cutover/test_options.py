@@ -51,9 +51,6 @@ def test_options_alone(web: Web, module: str) -> None:
             if module == "cutover":
                 (step,) = result["plan"]
                 assert set(step["options"]) == options
-            before = web.pids()
-            assert not apply(web, module, app)["changed"]
-            assert web.pids() == before
             assert greeting(web) == app.get("env", {}).get("GREETING")
             instances = app.get("instances", 2)
             assert [process.env["NODE_APP_INSTANCE"] for process in web.processes()] == list(range(instances))
@@ -62,6 +59,9 @@ def test_options_alone(web: Web, module: str) -> None:
             web.assert_clean()
             if module == "cutover":
                 assert [entry["NODE_APP_INSTANCE"] for entry in web.dump()] == list(range(instances))
+        before = web.pids()
+        assert not apply(web, module, app)["changed"]
+        assert web.pids() == before
     traffic.assert_only("v1")
     for process in web.processes():
         assert Path(f"/proc/{process.pid}/cwd").resolve() == directory / "sub"

@@ -88,3 +88,17 @@ def test_a_first_release_that_is_bad(web: Web, kind: str) -> None:
     web.stage("good", "v2")
     web.cutover("v2")
     web.assert_serves("v2")
+
+
+def test_check_mode_says_what_would_be_done(web: Web) -> None:
+    web.go_live()
+    web.stage("good", "v2")
+    before, dump = web.pids(), web.dump()
+    told = web.cutover("v2", check=True)
+    assert web.pids() == before
+    assert web.dump() == dump
+    web.assert_serves("v1")
+    done = web.cutover("v2")
+    for key in ("changed", "plan", "diff", "release"):
+        assert told[key] == done[key]
+    assert not web.cutover("v2", check=True)["changed"]

@@ -197,12 +197,12 @@ class Web:
         """The module ``cutover``, to go back."""
         return self.module("cutover", fails, path=str(self.root), state="rolled_back", **options)
 
-    def module(self, name: str, /, fails: bool = False, **options: Any) -> dict[str, Any]:
+    def module(self, name: str, /, fails: bool = False, check: bool = False, **options: Any) -> dict[str, Any]:
         """Any module that speaks to PM2; ``cutover`` with times that keep a test short."""
         times = {"min_healthy_time": 1.0, "healthy_deadline": 60.0} if name == "cutover" else {}
         place = {"pm2_home": str(self.home), "pm2_executable": self.executable}
-        result = run_module(name, fails=fails, options={**place, **times, **options})
-        if name == "cutover" and result["changed"]:
+        result = run_module(name, check=check, fails=fails, options={**place, **times, **options})
+        if name == "cutover" and result["changed"] and not check:
             self.record("timings", result.get("timings"))
         return result
 

@@ -26,15 +26,15 @@ PATIENCE = 30.0
 class App:
     """One process of an app on a port of its own."""
 
-    def __init__(self, script: Path) -> None:
+    def __init__(self, script: Path, *arguments: str) -> None:
         node = shutil.which("node")
         assert node, "the tests need node on PATH"
         self.port = find_free_port()
         self.output = script.parent / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [node, str(script)],
-                env={"PATH": os.environ["PATH"], "PORT": str(self.port), "NODE_APP_INSTANCE": "0"},
+                [node, str(script), *arguments],
+                env={**os.environ, "PORT": str(self.port), "NODE_APP_INSTANCE": "0"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -69,8 +69,8 @@ Start = Callable[..., App]
 def start(tmp_path: Path) -> Iterator[Start]:
     started = []
 
-    def start_one(kind: str, **how: Any) -> App:
-        started.append(App(write_release(tmp_path / "release", kind, **how)))
+    def start_one(kind: str, *arguments: str, **how: Any) -> App:
+        started.append(App(write_release(tmp_path / "release", kind, **how), *arguments))
         return started[-1]
 
     yield start_one
@@ -121,6 +121,20 @@ def test_wrong_port(start: Start) -> None:
     app = start("wrong_port", port=port)
     app.wait_until_it_listens(port)
     assert not app.listens()
+
+
+def test_port_argument(start: Start) -> None:
+    port = find_free_port()
+    app = start("port_argument", str(port))
+    app.wait_until_it_listens(port)
+    assert not app.listens()
+
+
+def test_greeting(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREETING", "hello")
+    app = start("good")
+    app.wait_until_it_listens()
+    assert json.loads(app.get("/health")[1])["greeting"] == "hello"
 
 
 def test_throws_after(start: Start) -> None:
