@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record
-from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge, may_go_live
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
@@ -30,7 +31,12 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import h
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
-from ansible_collections.zerodown.pm2.plugins.module_utils._moves import backward, forward
+from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
+    REVERT_DEADLINE,
+    REVERT_HEALTHY_TIME,
+    backward,
+    forward,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, Action, AppPlan, describe, of_app
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
@@ -38,7 +44,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import res
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._runner import undisturbed
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import blank_out, secret_values
-from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
+from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
 from ansible_collections.zerodown.pm2.plugins.module_utils._settlement import (
     abandon,
     await_daemon,
@@ -56,6 +62,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     Rejected,
     Transaction,
 )
+
+STILL_SERVES = "The new generation still serves, because {0}."
 
 
 def preview(order: Order, settings: Settings) -> Dict[str, Any]:
@@ -192,6 +200,9 @@ class _Run:
         for sentence in repaired:
             self.settings.warn(sentence)
         order = self.order
+        if order.layout and order.release and not order.rollback:
+            # a run that was waited for may have marked it bad, and so may what was repaired
+            may_go_live(read(order.layout), order.release, False)
         processes = self.client.processes()
         self.settings.hide([item.env.get("env") or {} for name in order.names for item in of_app(processes, name)])
         swaps = plan(order.apps, processes, order.always)
@@ -361,7 +372,7 @@ class _Run:
                 judge(order.layout, order.release, "proven", order.by, order.reason, False)
                 self.result["changed"] = True
             return
-        self._breach(failure, moves, before)
+        self._breach(failure, moves, before, proven)
 
     def _watch(self, memory: Dict[str, Optional[float]]) -> Optional[Failure]:
         order = self.order
@@ -389,16 +400,18 @@ class _Run:
         finally:
             self.result.setdefault("timings", {})["bake"] = round(time.monotonic() - start, 3)
 
-    def _breach(self, failure: Failure, moves: List[Move], before: List[Entry]) -> None:
-        """:raises Pm2Error: always: with what was seen, and what serves now."""
+    def _breach(self, failure: Failure, moves: List[Move], before: List[Entry], proven: bool) -> None:
+        """
+        :param proven: whether the release had proven itself before, so that its changed options are to blame.
+        :raises Pm2Error: always: with what was seen, and what serves now.
+        """
         order = self.order
         reason = "App {0}: {1} {2}".format(
             failure.app,
             "process {0}".format(failure.process.pm_id) if failure.process else "it",
             failure.reason,
         )
-        # one that was live before is not to blame: its options changed
-        if order.layout and order.release and order.release != self.live_before:
+        if order.layout and order.release and not proven:
             judge(order.layout, order.release, "bad", order.by, reason, False)
         details: Dict[str, Any] = {
             **self.result,
@@ -406,12 +419,28 @@ class _Run:
             "verdict": "bad",
             "failures": [{"app": failure.app, "reason": failure.reason}],
         }
-        if not before or not order.auto_revert:
-            text = "there is no earlier generation to go back to" if not before else "auto_revert is off"
-            serves = "The new generation still serves, because {0}.".format(text)
+        if not order.auto_revert:
+            serves = STILL_SERVES.format("auto_revert is off")
         else:
-            serves = self._revert(moves, before)
+            serves = self._revert(moves, before) if before else self._go_back()
         raise Pm2Error("{0}. {1}".format(reason.rstrip("."), serves), **details, serves=serves)
+
+    def _go_back(self) -> str:
+        """For a watch that an earlier run began, and with it what was before: back to the last proven release."""
+        order = self.order
+        target = read(order.layout).rollback_target() if order.layout else None
+        record = _record.read(order.layout, target) if order.layout and target else None
+        if not record:
+            return STILL_SERVES.format("there is no earlier generation to go back to")
+        entries = [{**entry, "state": None} for entry in record.apps]
+        return self._serve_again(
+            lambda earlier: earlier.run([]),
+            apps=declared_apps(entries, ONLINE, self.settings),
+            entries=record.apps,
+            release=target,
+            min_healthy_time=REVERT_HEALTHY_TIME,
+            healthy_deadline=REVERT_DEADLINE,
+        )
 
     def _revert(self, moves: List[Move], before: List[Entry]) -> str:
         """Bring back what ran before, beside what runs now."""
@@ -424,30 +453,29 @@ class _Run:
             if move.name not in {entry["name"] for entry in before}
             for item in of_app(processes, move.name)
         ]
-        previous = self.live_before
+        return self._serve_again(
+            lambda earlier: earlier._transact(back, leaving),
+            apps=order.apps,
+            entries=self.record_before.apps if self.record_before else [],
+            release=self.live_before,
+        )
+
+    def _serve_again(self, do: "Callable[[_Run], Any]", **what: Any) -> str:
+        order = self.order
         earlier = _Run(
-            Order(
-                apps=order.apps,
-                entries=self.record_before.apps if self.record_before else [],
-                layout=order.layout,
-                release=previous,
-                rollback=True,
-                by=order.by,
-                reason="revert",
-                keep=order.keep,
-            ),
+            Order(layout=order.layout, rollback=True, by=order.by, reason="revert", keep=order.keep, **what),
             self.settings,
             self.client,
             self.preload,
         )
         start = time.monotonic()
         try:
-            earlier._transact(back, leaving)
+            do(earlier)
         except Pm2Error as error:
             return "It could not be reverted: {0}".format(error.message)
         finally:
             self.result.setdefault("timings", {})["revert"] = round(time.monotonic() - start, 3)
-        return "{0} serves again.".format(previous or "What ran before")
+        return "{0} serves again.".format(earlier.order.release or "What ran before")
 
 
 def _serves(moves: List[Move], processes: List[Process]) -> str:

@@ -314,6 +314,7 @@ from ansible.module_utils.basic import AnsibleModule
 # health checks are made by a process that outlives the module and with it the archive that modules are imported from
 from ansible_collections.zerodown.pm2.plugins.module_utils import (
     _deploy_log,
+    _journal,
     _record,
     _runner,
 )
@@ -385,6 +386,9 @@ def _target(
         raise Pm2Error("release is required with path, unless state is rolled_back.")
     if not rollback:
         return may_go_live(overview, release, False).id, None
+    unfinished = _unfinished_rollback(Home.of(parameters["pm2_home"]), layout)
+    if unfinished and not release:
+        return unfinished.release, unfinished.previous
     target = overview.rollback_target(release)
     if target is None:
         raise Pm2Error(
@@ -393,6 +397,12 @@ def _target(
             )
         )
     return target, overview.live
+
+
+def _unfinished_rollback(home: Home, layout: Layout) -> Optional[_journal.Journal]:
+    """One that was killed: it is gone on with, instead of going back one more."""
+    found = [journal for journal in _journal.read_all(home) if journal.rollback and journal.root == layout.root]
+    return found[0] if found else None
 
 
 def _entries(parameters: Dict[str, Any], layout: Optional[Layout], release: Optional[str]) -> List[Dict[str, Any]]:

@@ -10,6 +10,7 @@ Several apps run under one daemon. The process that runs a cutover on a host is 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -23,15 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils import _boot, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, Overview
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_directory import DirectorySource
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import Wanted, read, stage
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
 from support.gate_apps import write_release
-from support.load import Load
+from support.load import Load, Result
 from support.pm2_host import (
     descendants,
     find_free_port,
@@ -87,6 +87,13 @@ def _stop_at(order):
 """
 
 
+# lets the runner believe that a unit starts the daemon again
+_HAS_UNIT = """
+from ansible_collections.zerodown.pm2.plugins.module_utils import _cutover
+_cutover.pm2_own_units = lambda home: ["a test"]
+"""
+
+
 @dataclass(frozen=True)
 class Point:
     """A point in a cutover: just before a function of module_utils is called, or just after it returned.
@@ -102,9 +109,51 @@ class Point:
     step: str = ""
     count: int = 1
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether the new generation is the one that a boot would start."""
+        if self.function == "_dump.write":
+            return self.when == "after"
+        return self.step in AFTER_THE_COMMIT or self.function in ("_cutover.go_live", "_journal.end", "_bake.watch")
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is something to undo or to finish."""
+        first = self.function == "_journal.save_before" or (self.when, self.step) == ("before", _journal.PROVE)
+        last = (self.when, self.function) == ("after", "_journal.end") or self.function == "_bake.watch"
+        return not (first or last)
+
     def __str__(self) -> str:
         number = f" {self.count}" if self.count > 1 else ""
         return f"{self.when} {self.function}{f'({self.step})' if self.step else ''}{number}"
+
+
+def around(function: str, step: str = "", count: int = 1) -> list[Point]:
+    return [Point(function, when, step, count) for when in ("before", "after")]
+
+
+AFTER_THE_COMMIT = (_journal.RETIRE, _journal.RECORD)
+# each step of the journal
+STEPS = [point for step in _journal.STEPS for point in around("_journal.write", step)]
+# and what lies between
+BETWEEN = [
+    *around("_journal.save_before"),
+    Point("_generation.Generation.start", "after"),
+    *around("_generation.Generation.open"),
+    *around("_dump.write"),
+    *around("_cutover.go_live"),
+    *around("_journal.end"),
+]
+
+
+@contextlib.contextmanager
+def at(point: object) -> Iterator[None]:
+    """Names it when what is done there fails."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"at this point: {point}")
+        raise
 
 
 class Stopped:
@@ -157,11 +206,13 @@ class Host:
     """One PM2_HOME with a daemon.
 
     :ivar directory: for the apps.
+    :ivar has_unit: whether the runner is to think that somebody else starts the daemon again.
     """
 
     home: Path
     directory: Path
     major: str = "7"
+    has_unit: bool = False
     apps: list[App] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -175,6 +226,7 @@ class Host:
 
     def module(self, name: str, fails: bool = False, prelude: str = "", **options: Any) -> dict[str, Any]:
         place = {"pm2_home": str(self.home), "pm2_executable": self.executable}
+        prelude = (_HAS_UNIT if self.has_unit else "") + prelude
         return run_module(name, fails=fails, prelude=prelude, timeout=PATIENCE, options={**place, **options})
 
     def pm2(self, *arguments: str) -> str:
@@ -279,6 +331,9 @@ class App:
         :param release: ``None`` for a rollback.
         :param options: of the module; ``app`` has those of the app.
         """
+        return self.host.module("cutover", fails, prelude, **self.options(release, **options))
+
+    def options(self, release: str | None, **options: Any) -> dict[str, Any]:
         app = {**self.app_options, **options.pop("app", {})}
         what: dict[str, Any] = {"state": "rolled_back"}
         if release:
@@ -286,7 +341,7 @@ class App:
             entry = {"name": self.name, "script": "app.js", "cwd": directory, "env": {"PORT": str(self.port)}, **app}
             what = {"release": release, "apps": [entry]}
         times = {"min_healthy_time": 0.3, "healthy_deadline": 60.0, "keep": 100}
-        return self.host.module("cutover", fails, prelude, path=str(self.root), **{**times, **what, **options})
+        return {"path": str(self.root), **times, **what, **options}
 
     @contextlib.contextmanager
     def stopped(self, point: Point, release: str | None, **options: Any) -> Iterator[Stopped]:
@@ -303,14 +358,17 @@ class App:
             finally:
                 (directory / "go").touch()
 
-    def run_on(self, release: str | None, **options: Any) -> list[str]:
+    def run_on(self, release: str, **options: Any) -> list[str]:
         """The run after a fault, which must come to what is wanted; then one that finds nothing to do.
 
         :returns: what was repaired.
         """
         result = self.cutover(release, **options)
-        if release:
-            assert not self.cutover(release, **options)["changed"]
+        serving = self.pids()
+        again = self.cutover(release, **options)
+        assert not again["changed"]
+        assert self.pids() == serving
+        self.assert_live(release)
         return list(result["repaired"])
 
     # what is --------------------------------------------------------------------------------------------------
@@ -329,6 +387,21 @@ class App:
 
     def releases(self) -> Overview:
         return read(self.layout)
+
+    @property
+    def holder(self) -> int | None:
+        """The pid of the runner that has the lock."""
+        path = self.host.home / "gate" / f"{self.name}.lock"
+        inode = path.stat().st_ino if path.exists() else None
+        for line in Path("/proc/locks").read_text().splitlines():
+            found = re.search(r"FLOCK +ADVISORY +WRITE +(\d+) +\w+:\w+:(\d+) ", line)
+            if found and int(found[2]) == inode:
+                return int(found[1])
+        return None
+
+    def wait_until_over(self) -> None:
+        """For a run whose module is gone."""
+        wait_for(lambda: self.holder is None, "the runner does not end", PATIENCE)
 
     def serves(self) -> str | None:
         """What answers; ``None`` when nobody does."""
@@ -381,23 +454,27 @@ class Traffic:
                 load.stop()
         self._stack.__exit__(*error)
 
+    def results(self) -> list[Result]:
+        return [load.result() for load in self._loads.values()]
+
     def assert_none_lost(self) -> None:
         for (name, keep_alive), load in self._loads.items():
             result = load.result()
             assert result.requests > 0
             assert (name, keep_alive, result.errors, result.wrong) == (name, keep_alive, {}, 0)
 
-    def outage(self) -> float:
-        """The longest time without a right answer, seconds."""
-        return max(load.result().longest_gap for load in self._loads.values())
+    def mark(self) -> float:
+        """Now, for :meth:`outage`."""
+        return max(load.elapsed() for load in self._loads.values())
+
+    def outage(self, since: float, until: float) -> float:
+        """The longest time without a right answer to any request of a kind, seconds."""
+        longest = 0.0
+        for load in self._loads.values():
+            good = sorted(sample.ended for sample in load.result().samples if 200 <= sample.status < 300)
+            moments = [since, *(moment for moment in good if since < moment < until), until]
+            longest = max(longest, *(later - earlier for earlier, later in itertools.pairwise(moments)))
+        return longest
 
     def answers(self) -> set[str]:
-        return {text for load in self._loads.values() for text in load.result().by_body}
-
-
-def is_down(host: Host) -> bool:
-    try:
-        host.rpc.version()
-    except Pm2Error:
-        return True
-    return False
+        return {text for result in self.results() for text in result.by_body}

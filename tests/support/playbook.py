@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,21 @@ class Controller:
 
     def run(self, playbook: str, *arguments: str, **variables: Any) -> Run:
         """Run a playbook by its FQCN or path; a failure is an AssertionError with the whole output."""
+        process = self.start(playbook, *arguments, **variables)
+        try:
+            output = process.communicate(timeout=600)[0]
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+        assert process.returncode == 0, failed(f"{playbook} ended with {process.returncode}", output)
+        recap = _RECAP.search(output)
+        # Ansible ends with 0 also when no host matched
+        assert recap, f"{playbook} had no host:\n{output}"
+        return Run(int(recap[1]), output)
+
+    def start(self, playbook: str, *arguments: str, **variables: Any) -> subprocess.Popen[str]:
+        """The same, running, in a process group of its own."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "hosts.yml").write_text(
             "all: {hosts: {localhost: {ansible_connection: local, "
@@ -54,7 +70,7 @@ class Controller:
         group_vars.mkdir(exist_ok=True)
         # JSON is YAML
         (group_vars / "all.yml").write_text(json.dumps({**self.variables, **variables}, indent=2))
-        process = subprocess.run(
+        return subprocess.Popen(
             ["ansible-playbook", playbook, "--inventory", "hosts.yml", *arguments],
             cwd=self.directory,
             env={
@@ -66,12 +82,6 @@ class Controller:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            check=False,
             text=True,
-            timeout=600,
+            start_new_session=True,
         )
-        assert process.returncode == 0, failed(f"{playbook} ended with {process.returncode}", process.stdout)
-        recap = _RECAP.search(process.stdout)
-        # Ansible ends with 0 also when no host matched
-        assert recap, f"{playbook} had no host:\n{process.stdout}"
-        return Run(int(recap[1]), process.stdout)
