@@ -29,6 +29,8 @@ def accept(web: Web, instances: int = 2, slow: bool = False, app: dict[str, Any]
     assert traffic.answers(after) == {"v2"}
     web.assert_serves("v2", instances)
     assert not set(before) & set(web.pids())
+    logs = {f"web-{kind}-{number}.log" for kind in ("out", "error") for number in range(instances)}
+    assert {path.name for path in (web.home / "logs").iterdir()} == logs
 
     serving = web.pids()
     again = web.cutover("v2", app, **options)
