@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dev.outcome import Result, result_of, together, told
@@ -30,6 +30,7 @@ class Suite:
 
     :ivar first: more arguments, for the first time.
     :ivar again: in their place for what failed only, where that can be told apart; ``{failed}`` stands for the names.
+    :ivar alone: it counts requests under a steady load, which says nothing on a machine that has no time to answer.
     :ivar hosts: whether it makes hosts, for which it must be root.
     :ivar may_skip: what it skips is something that the machine lacks, not a test that somebody switched off.
     :ivar timeout: seconds.
@@ -39,6 +40,7 @@ class Suite:
     command: str
     first: str = ""
     again: str = ""
+    alone: bool = False
     hosts: bool = False
     may_skip: bool = False
     timeout: float = 1500.0
@@ -63,12 +65,21 @@ CHECK = [
     Suite("hygiene", "env --chdir=tests python -m dev.hygiene"),
 ]
 
+SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
+UNDER_LOAD = "cutover"
+
+
+def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
+    return Suite(name, "tests/hosts/run.sh", " ".join(scenarios), "{failed}", alone=alone, hosts=True, timeout=2400)
+
+
 # the long ones first, so that the two lanes end together
 TEST = [
-    Suite("hosts", "tests/hosts/run.sh", again="{failed}", hosts=True, timeout=2400),
+    # two at a time: they mostly wait
+    replace(pytest("cutover", "-n 2 --dist worksteal tests/cutover"), alone=True),
+    hosts("hosts-cutover", [UNDER_LOAD], alone=True),
+    hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
     pytest("daemon", "tests/daemon"),
-    # mostly waiting
-    pytest("cutover", "-n 2 --dist worksteal tests/cutover"),
     pytest("apps", "tests/apps"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
@@ -134,8 +145,11 @@ def run_second(running: Running, suite: Suite, first: Result, command: str, whol
 
 def run_all(suites: list[Suite], has_second: bool) -> dict[str, Result]:
     running = Running(ROOT)
-    first = running.all([functools.partial(run_first, running, suite, has_second) for suite in suites], AT_ONCE)
-    results = {suite.name: result for suite, result in zip(suites, first, strict=True)}
+    results: dict[str, Result] = {}
+    for group, at_once in (([suite for suite in suites if suite.alone], 1), (suites, AT_ONCE)):
+        todo = [suite for suite in group if suite.name not in results]
+        first = running.all([functools.partial(run_first, running, suite, has_second) for suite in todo], at_once)
+        results.update({suite.name: result for suite, result in zip(todo, first, strict=True)})
     for suite in suites if has_second else []:
         again = second_run(suite, results[suite.name])
         if again:
