@@ -5,8 +5,8 @@
 """Stops a cutover on a host at an exact point, so that a test can do its worst there.
 
 Python imports it at every start, as ``usercustomize`` of the user of the apps. It does nothing unless the file ``halt``
-in his home names a point: a step, which is then in the journal and not yet taken, or ``dump`` or ``current``, which are
-then written. The process gives itself SIGSTOP; its pid is in ``halted``.
+in his home names a point: a step, which is then in the journal and not yet taken; ``dump`` or ``current``, which are
+then written; ``end``, at which the journal is gone. The process gives itself SIGSTOP; its pid is in ``halted``.
 """
 
 import json
@@ -32,23 +32,26 @@ class Halt:
         if self.is_over:
             return
         if self.thread == threading.get_ident():
-            # the first thing that is done after the rename
+            # the first thing that is done after it
             self.is_over = True
             self.stop()
-        elif event == "os.rename" and self.is_reached(*map(str, arguments[:2])):
+        elif event in ("os.rename", "os.remove") and self.is_reached(event, str(arguments[0]), str(arguments[1])):
             self.thread = threading.get_ident()
 
-    def is_reached(self, source: str, target: str) -> bool:
+    def is_reached(self, event: str, path: str, target: str) -> bool:
+        if event == "os.remove":
+            return self.point == "end" and path.endswith(JOURNAL)
         if self.point in FILES:
             return target.endswith(FILES[self.point])
-        if not target.endswith(JOURNAL):
-            return False
+        return target.endswith(JOURNAL) and self.step(path) == self.point
+
+    def step(self, path: str) -> str:
         # reading it is an event, too
         self.is_over = True
-        with open(source) as stream:
+        with open(path) as stream:
             step = json.load(stream)["step"]
         self.is_over = False
-        return bool(step == self.point)
+        return str(step)
 
     def stop(self) -> None:
         # once: what is run afterwards to repair it must not stop
