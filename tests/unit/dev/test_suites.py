@@ -40,7 +40,7 @@ def failed(*names: str, code: int | None = 1) -> Result:
             ("python -m pytest -q -o cache_dir=.dev/cache/daemon tests/daemon --cache-clear", True),
         ),
         (HOSTS, failed("molecule/deploy", "molecule/startup"), ("tests/hosts/run.sh deploy startup", False)),
-        (HOSTS, failed(""), ("tests/hosts/run.sh ", True)),
+        (HOSTS, failed(""), (f"tests/hosts/run.sh {HOSTS.first}", True)),
         (SANITY, failed(""), (f"{SANITY.command} ", True)),
     ],
 )
