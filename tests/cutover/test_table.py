@@ -204,8 +204,11 @@ def test_20_in_a_row(web: Web) -> None:
         with web.traffic() as traffic:
             for version in half:
                 is_good = kinds[version][0] == "good"
-                times: dict[str, Any] = {"min_healthy_time": 0.5, "healthy_deadline": 60.0 if is_good else 2.0}
-                web.cutover(version, fails=not is_good, **times)
+                deadline = 60.0 if is_good else 2.0
+                # those that wait for their turn stay
+                web.cutover(
+                    version, fails=not is_good, min_healthy_time=0.5, healthy_deadline=deadline, keep=len(kinds)
+                )
                 live = version if is_good else live
                 serving.add(live)
                 web.assert_serves(live)

@@ -22,7 +22,7 @@ from typing import Any
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
 from support.gate_apps import write_release
-from support.load import Load, Result, Sample
+from support.load import Load, Result, Sample, prefer
 from support.pm2_host import descendants, find_free_port, is_alive, owned, pm2_package, run_pm2, start_daemon
 from support.run_module import run_module
 
@@ -30,7 +30,7 @@ NAME = "web"
 HEALTH = {"path": "/health", "json": {"status": "ok"}, "interval": 0.2}
 # seconds of traffic before and after what a test does
 BEFORE = 0.5
-AFTER = 1.0
+AFTER = 0.5
 # requests a second, each with keep-alive and without, and of those that take 5 s
 RATE = 100.0
 TIMEOUT = 10.0
@@ -151,6 +151,7 @@ class Web:
     def __post_init__(self) -> None:
         self.executable = str(pm2_package(self.pm2_version) / "bin" / "pm2")
         self.daemon = start_daemon(self.home, pm2_package(self.pm2_version))
+        prefer(self.daemon)
         self.rpc = Rpc(str(self.home / "rpc.sock"))
         self.root = self.directory / "srv"
 
