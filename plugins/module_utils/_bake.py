@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _health
 from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
-from ansible_collections.zerodown.pm2.plugins.module_utils._generation import WORKERS, Generation
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import WORKERS, Generation, lost
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work
 from ansible_collections.zerodown.pm2.plugins.module_utils._probe import HEALTHY, UNHEALTHY, Probe
@@ -77,6 +77,7 @@ def watch(apps: List[Watched], bake_time: float, memory_growth_max: Optional[flo
     :param bake_time: seconds.
     :param memory_growth_max: percent that a process may use more than one of the old generation, at the end.
     :returns: the breach that was seen, at once.
+    :raises Pm2Error: PM2 has not all of the processes.
     """
     if not apps:
         return None
@@ -107,7 +108,8 @@ def watch(apps: List[Watched], bake_time: float, memory_growth_max: Optional[flo
 def _breach(app: Watched, processes: List[Process]) -> Optional[Failure]:
     own = app.generation.mine(processes)
     if len(own) < app.count:
-        return Failure(app.generation.name, "has {0} of {1} processes".format(len(own), app.count))
+        # PM2 keeps a process in its list whatever becomes of it: the app is not to blame
+        raise lost(app.generation.name)
     for process in own:
         restarted = process.restarts > app.restarts_before.get(process.pm_id, 0)
         if restarted or not (process.is_running() or has_done_its_work(process)):

@@ -17,7 +17,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, TypeVar
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import RpcError
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Sample
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError, NotThere, Status, Worker
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
@@ -87,9 +87,20 @@ class Generation:
         self._calls: List[Call] = []
         self.statuses: Dict[int, Optional[Status]] = {}
         self._launching: Dict[int, float] = {}
+        self._seen = 0
 
     def mine(self, processes: List[Process]) -> List[Process]:
         return [item for item in processes if item.name == self.name and item.generation == self.id]
+
+    def check_whole(self, processes: List[Process]) -> None:
+        """PM2 keeps a process in its list whatever becomes of it. So when one is missing the app is not to blame.
+
+        :raises Pm2Error: a process that was there is not any more.
+        """
+        count = len(self.mine(processes))
+        if count < self._seen:
+            raise lost(self.name)
+        self._seen = count
 
     def start(self, definitions: List[Definition], timeout: float) -> None:
         """Start all, one after another, without waiting until they are up.
@@ -101,8 +112,10 @@ class Generation:
             deadline = time.monotonic() + timeout
             call = self._calls[-1]
             # the next one may go when this one is in the list: two at once might get one pm_id
-            while len(self.mine(self.client.processes())) < count and not call.is_answered:
-                if time.monotonic() > deadline:
+            while True:
+                processes = self.client.processes()
+                self.check_whole(processes)
+                if len(self.mine(processes)) >= count or call.is_answered or time.monotonic() > deadline:
                     break
                 time.sleep(POLL_INTERVAL / 2)
             self._check_calls()
@@ -163,6 +176,7 @@ class Generation:
 
     def discard(self) -> None:
         """Remove all of it and what it left running, whatever state it is in."""
+        self._seen = 0
         own = self.mine(self.client.processes())
         retire(self.client, own, drain_timeout=0.0 if all_held(self.home, own) else seconds_to_finish(own))
         for call in self._calls:
@@ -171,6 +185,13 @@ class Generation:
         retire(self.client, self.mine(self.client.processes()), drain_timeout=0.0)
         let_through(self.home, self.id)
         end_orphans(self.id)
+
+
+def lost(name: str) -> Pm2Error:
+    return Pm2Error(
+        "Processes of the new generation of app {0} are gone from PM2's list; somebody deleted them, or the daemon was "
+        "started again.".format(name)
+    )
 
 
 def all_held(home: Home, processes: List[Process]) -> bool:

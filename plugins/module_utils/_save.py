@@ -55,6 +55,7 @@ def save(
     done: Callable[[], None] = lambda: None,
     only: Optional[List[str]] = None,
     committing: Optional[str] = None,
+    check: Callable[[List[_dump.Entry]], None] = lambda _entries: None,
 ) -> Tuple[_dump.Snapshot, bool]:
     """Write the live list, when it is not what is saved already; whether it had to be written.
 
@@ -62,6 +63,7 @@ def save(
     :param done: called under the lock, once the list is saved.
     :param only: names of apps; the others stay as they are saved. When none of them is saved, none will be.
     :param committing: see :func:`look`.
+    :param check: called with the live list before anything is written; raises when it must not be.
     """
     # without a daemon there is nothing to save, and maybe no place for the lock
     client.version()
@@ -69,6 +71,7 @@ def save(
         _dump.sweep(home)
         begin()
         snapshot = look(client, committing)
+        check(snapshot.entries)
         saved: Optional[List[_dump.Entry]] = None
         if only is not None:
             saved = _dump.load(home).entries

@@ -25,6 +25,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import AFTERWARDS, HELD, OWN_PORT
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS
+from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate, Rules, Sample, Verdict
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
@@ -32,6 +33,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     Generation,
     close,
     has_gate,
+    lost,
     reopen,
     retire,
     status_or_none,
@@ -42,7 +44,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save, settle
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
 
 # how long a generation must hold once it takes traffic, before the old one goes
@@ -192,7 +194,6 @@ class Transaction:
         with self._timed(_journal.COMMIT):
 
             def begin() -> None:
-                self._check_whole()
                 self.journal = _journal.advance(self.home, self.journal, _journal.COMMIT)
 
             def done() -> None:
@@ -200,15 +201,18 @@ class Transaction:
 
             # without releases it is an app's user who says what a boot starts (module dump)
             only = None if self.journal.root else self.journal.names
-            save(self.home, self.client, begin, done, only, committing=self.journal.name)
+            save(self.home, self.client, begin, done, only, committing=self.journal.name, check=self._check_whole)
 
-    def _check_whole(self) -> None:
-        """:raises Pm2Error: the new generation is not there any more, which nobody would see in the list: it might have
-        waited for its lock while the daemon died and was started again."""
-        processes = self.client.processes()
+    def _check_whole(self, entries: List[Entry]) -> None:
+        """:raises Pm2Error: the new generation is not in the list that is about to replace the old one."""
         for move in self.moves:
-            if len(self.generations[move.name].mine(processes)) < len(move.definitions):
-                raise Pm2Error("Processes of the new generation of app {0} are gone.".format(move.name))
+            own = [
+                entry
+                for entry in entries
+                if entry["name"] == move.name and entry.get(GENERATION_KEY) == self.journal.generation
+            ]
+            if len(own) < len(move.definitions):
+                raise lost(move.name)
 
     def retire(self) -> None:
         with self._timed(_journal.RETIRE):
@@ -239,6 +243,8 @@ class Transaction:
                 time.sleep(POLL_INTERVAL)
 
     def _look(self, move: Move, gate: Gate, processes: List[Process], checkers: Checkers) -> Verdict:
+        for each in (self.probes[move.name], self.generations[move.name]):
+            each.check_whole(processes)
         probing = self.probes[move.name].mine(processes)
         generation = self.probes[move.name] if probing else self.generations[move.name]
         samples = generation.samples(processes, self.bus)

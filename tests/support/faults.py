@@ -20,9 +20,11 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _boot, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, Overview
@@ -52,12 +54,15 @@ HEALTH = {"path": "/health", "json": {"status": "ok"}, "interval": 0.2}
 
 # replaces one function by one that first, or then, waits until it is told to go on
 _PRELUDE = """
-import importlib, json, os, time
+import importlib, json, os, sys, time
+
+PACKAGE = "ansible_collections.zerodown.pm2.plugins.module_utils."
 
 def _stop_at(order):
     module = os.getpid()
+    importlib.import_module(PACKAGE + "_cutover")
     path, *names = order["function"].split(".")
-    holder = importlib.import_module("ansible_collections.zerodown.pm2.plugins.module_utils." + path)
+    holder = importlib.import_module(PACKAGE + path)
     for name in names[:-1]:
         holder = getattr(holder, name)
     original = getattr(holder, names[-1])
@@ -83,14 +88,27 @@ def _stop_at(order):
             stop(args)
         return result
 
-    setattr(holder, names[-1], replacement)
+    # also where it was imported by its name
+    for one in [holder, *(module for name, module in sys.modules.items() if name.startswith(PACKAGE))]:
+        if vars(one).get(names[-1]) is original:
+            setattr(one, names[-1], replacement)
 """
 
 
 # lets the runner believe that a unit starts the daemon again
 _HAS_UNIT = """
-from ansible_collections.zerodown.pm2.plugins.module_utils import _cutover
-_cutover.pm2_own_units = lambda home: ["a test"]
+import time
+from ansible_collections.zerodown.pm2.plugins.module_utils import _cutover, _rpc, _settlement
+
+def _leave_it_to_the_unit(home, install, timeout):
+    was_down = False
+    while not _rpc.Rpc(home.rpc_socket).is_alive():
+        was_down = True
+        time.sleep(0.05)
+    return was_down
+
+_settlement.pm2_own_units = lambda home: ["a test"]
+_settlement.ensure_running = _cutover.ensure_running = _leave_it_to_the_unit
 """
 
 
@@ -98,7 +116,7 @@ _cutover.pm2_own_units = lambda home: ["a test"]
 class Point:
     """A point in a cutover: just before a function of module_utils is called, or just after it returned.
 
-    :ivar function: where it is looked up by whoever calls it: ``_journal.write``.
+    :ivar function: ``_journal.write``.
     :ivar when: ``before`` or ``after``.
     :ivar step: of the journal that it is called with; without it any call counts.
     :ivar count: which of these calls.
@@ -114,7 +132,7 @@ class Point:
         """Whether the new generation is the one that a boot would start."""
         if self.function == "_dump.write":
             return self.when == "after"
-        return self.step in AFTER_THE_COMMIT or self.function in ("_cutover.go_live", "_journal.end", "_bake.watch")
+        return self.step in AFTER_THE_COMMIT or self.function in ("_activate.go_live", "_journal.end", "_bake.watch")
 
     @property
     def has_journal(self) -> bool:
@@ -141,9 +159,15 @@ BETWEEN = [
     Point("_generation.Generation.start", "after"),
     *around("_generation.Generation.open"),
     *around("_dump.write"),
-    *around("_cutover.go_live"),
+    *around("_activate.go_live"),
     *around("_journal.end"),
 ]
+
+
+def in_parts(points: list[Point], number: int) -> pytest.MarkDecorator:
+    """Several kills in a row on one host, and these parts side by side where tests are run so."""
+    parts = [points[first::number] for first in range(number)]
+    return pytest.mark.parametrize("points", parts, ids=[str(part[0]) for part in parts])
 
 
 @contextlib.contextmanager
@@ -151,9 +175,8 @@ def at(point: object) -> Iterator[None]:
     """Names it when what is done there fails."""
     try:
         yield
-    except BaseException as error:
-        error.add_note(f"at this point: {point}")
-        raise
+    except Exception as error:
+        raise AssertionError(f"{point}: {error}") from error
 
 
 class Stopped:
@@ -182,16 +205,17 @@ class Stopped:
     def go(self) -> None:
         self._go.touch()
 
-    def result(self, fails: bool = False) -> dict[str, Any]:
-        """What the module returned, in the end."""
+    def outcome(self) -> dict[str, Any]:
+        """What the module returned in the end, also when it failed."""
         self.go()
         try:
-            result = self._future.result(PATIENCE)
+            return self._future.result(PATIENCE)
         except ModuleFailed as error:
-            if not fails:
-                raise
             return error.result
-        assert not fails, f"it did not fail: {result}"
+
+    def result(self, fails: bool = False) -> dict[str, Any]:
+        result = self.outcome()
+        assert bool(result.get("failed")) is fails, result.get("msg", result)
         return result
 
     def end(self) -> None:
@@ -213,7 +237,6 @@ class Host:
     directory: Path
     major: str = "7"
     has_unit: bool = False
-    apps: list[App] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.executable = str(pm2_package(self.major) / "bin" / "pm2")
@@ -221,8 +244,7 @@ class Host:
         start_daemon(self.home, pm2_package(self.major))
 
     def app(self, name: str = "web", **options: Any) -> App:
-        self.apps.append(App(self, name, options))
-        return self.apps[-1]
+        return App(self, name, options)
 
     def module(self, name: str, fails: bool = False, prelude: str = "", **options: Any) -> dict[str, Any]:
         place = {"pm2_home": str(self.home), "pm2_executable": self.executable}
@@ -284,8 +306,8 @@ class Host:
         assert left == []
         assert [name for name in os.listdir(self.home) if name.startswith(".dump")] == []
         daemon = self.rpc.daemon_pid()
-        assert descendants(daemon) == live, "processes that PM2 does not list"
-        assert owned(self.home) - {daemon} == live, "orphans"
+        others = (descendants(daemon) | owned(self.home)) - live - {daemon}
+        assert {pid: _describe(pid) for pid in others if is_alive(pid)} == {}, "processes that PM2 does not list"
 
 
 class App:
@@ -344,12 +366,12 @@ class App:
         return {"path": str(self.root), **times, **what, **options}
 
     @contextlib.contextmanager
-    def stopped(self, point: Point, release: str | None, **options: Any) -> Iterator[Stopped]:
+    def stopped(self, point: Point, release: str | None, prelude: str = "", **options: Any) -> Iterator[Stopped]:
         """A run that has come to this point and waits there."""
         with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as pool:
             directory = Path(name)
             order = {**vars(point), "reached": str(directory / "reached"), "go": str(directory / "go")}
-            prelude = f"{_PRELUDE}\n_stop_at({order!r})\n"
+            prelude = f"{prelude}\n{_PRELUDE}\n_stop_at({order!r})\n"
             future = pool.submit(self.cutover, release, prelude=prelude, **options)
             try:
                 stopped = Stopped(future, directory, point)
@@ -478,3 +500,9 @@ class Traffic:
 
     def answers(self) -> set[str]:
         return {text for result in self.results() for text in result.by_body}
+
+
+def _describe(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return "gone"

@@ -16,6 +16,7 @@ from support.processes import GENERATION, declared, member
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _bake
 from ansible_collections.zerodown.pm2.plugins.module_utils._bake import Watched, mean_memory, smoke, watch
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check, parse
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -78,11 +79,11 @@ def test_one_that_ends_is_a_breach_at_once(client: FakeClient, changes: dict[str
     assert failure.process.pm_id == 1
 
 
-def test_one_that_is_gone_is_a_breach(client: FakeClient) -> None:
+def test_one_that_somebody_deleted_is_no_breach(client: FakeClient) -> None:
+    """Or that was lost with its daemon: the app did nothing wrong, and yet nothing can be said of it."""
     client.delete(1, 0)
-    failure = watch([watched(client)], LONG, None)
-    assert failure is not None
-    assert (failure.reason, failure.process) == ("has 1 of 2 processes", None)
+    with pytest.raises(Pm2Error, match="are gone from PM2's list"):
+        watch([watched(client)], LONG, None)
 
 
 def test_a_job_may_end_its_work(client: FakeClient) -> None:
