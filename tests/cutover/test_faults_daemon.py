@@ -93,6 +93,7 @@ def lose_the_daemon(host: Host, points: list[Point], record_property: Record) ->
                     serves = release if point.is_committed or not result.get("failed") else live
                     wait_for(lambda: app.serves() == serves, f"not {serves}", PATIENCE)  # noqa: B023 - called at once
                     outages.append((str(point), killed, traffic.mark()))
+                assert serves
                 app.assert_live(serves)
                 other.assert_live("v1")
                 app.run_on(release)

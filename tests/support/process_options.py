@@ -54,4 +54,4 @@ class _Indented(yaml.SafeDumper):
 
 
 if __name__ == "__main__":
-    print(yaml.dump(process_options(), Dumper=_Indented, sort_keys=False, width=92), end="")
+    print(yaml.dump(process_options(), Dumper=_Indented, sort_keys=False, width=80), end="")
