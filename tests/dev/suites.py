@@ -76,7 +76,7 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
 # the long ones first, so that the two lanes end together
 TEST = [
     # two at a time: they mostly wait
-    replace(pytest("cutover", "-n 2 --dist worksteal tests/cutover"), alone=True),
+    replace(pytest("cutover", "-n 2 --dist worksteal tests/cutover"), alone=True, timeout=2400),
     hosts("hosts-cutover", [UNDER_LOAD], alone=True),
     hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
     pytest("daemon", "tests/daemon"),
