@@ -1,7 +1,7 @@
 # What a person types. The work is in tests/dev/; docs/development.md explains it.
 
 .DEFAULT_GOAL := help
-.PHONY: help deps demo demo-clean check test bench-cutover clean
+.PHONY: help deps demo demo-clean check test test-faults bench-cutover clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -23,6 +23,9 @@ test: ## everything, on this machine
 
 bench-cutover: ## what a cutover costs, next to PM2's own ways: docs/cutover-bench.md (BENCH=--long for all rows)
 	@tests/dev/bench.sh cutover $(BENCH)
+
+test-faults: ## kill -9 at every step of a cutover, and power cuts of hosts
+	@tests/dev/test.sh faults
 
 clean: ## remove everything that the other targets made
 	@tests/dev/clean.sh
