@@ -6,17 +6,8 @@ from __future__ import annotations
 
 import textwrap
 
-# the argument specification is _health_spec.health_arguments()
-HEALTH = r"""
-health:
-  description:
-    - Checks that tell whether a process of the app is healthy. Each process is asked by itself, before it takes
-      traffic, and all checks must pass. By default there are none.
-    - An app that answers wrongly, refuses, breaks off or hangs is unhealthy. When a check itself cannot be made (a
-      command that is not there, no right to open a socket), that is told apart and not held against the app.
-  type: list
-  elements: dict
-  suboptions:
+# the argument specifications are _health_spec.health_arguments() and smoke_arguments()
+_CHECK = """\
     name:
       description:
         - What messages call the check.
@@ -36,8 +27,8 @@ health:
     scheme:
       description:
         - Whether the app speaks V(http) or V(https) at that port. The default is V(http).
-        - A certificate is not verified, whatever it is. The process is asked over a private socket on its own host,
-          which no certificate can name.
+        - A certificate is not verified, whatever it is. The process is asked on its own host, which no certificate
+          names.
         - The request is HTTP/1.1.
       type: str
       choices: [http, https]
@@ -89,6 +80,22 @@ health:
       description:
         - Seconds that one attempt may take, from the connection to the end of the body. The default is V(5).
       type: float
+"""
+
+HEALTH = (
+    """\
+health:
+  description:
+    - Checks that tell whether a process of the app is healthy. Each process is asked by itself, before it takes
+      traffic, and all checks must pass. By default there are none.
+    - An app that answers wrongly, refuses, breaks off or hangs is unhealthy. When a check itself cannot be made (a
+      command that is not there, no right to open a socket), that is told apart and not held against the app.
+  type: list
+  elements: dict
+  suboptions:
+"""
+    + _CHECK
+    + """\
     interval:
       description:
         - Seconds from the end of one attempt to the next. The default is V(1).
@@ -104,7 +111,19 @@ health:
           with an error while they warm up.
       type: int
 """
+)
+
+SMOKE = """\
+smoke:
+  description:
+    - Checks that are made once, in their order, after the cutover, over the way that traffic takes.
+    - One that fails is a breach, as in the bake.
+  type: list
+  elements: dict
+  suboptions:
+""" + _CHECK.replace("O(apps[].health[].", "O(smoke[].")
 
 
 class ModuleDocFragment:
     DOCUMENTATION: str = "options:\n" + textwrap.indent(HEALTH, "  ")
+    SMOKE: str = "options:\n" + textwrap.indent(SMOKE, "  ")

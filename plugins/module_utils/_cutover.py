@@ -42,7 +42,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, 
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
-from ansible_collections.zerodown.pm2.plugins.module_utils._runner import undisturbed
+from ansible_collections.zerodown.pm2.plugins.module_utils._runner import Interrupted, undisturbed
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import blank_out, secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
 from ansible_collections.zerodown.pm2.plugins.module_utils._settlement import (
@@ -268,6 +268,7 @@ class _Run:
                 move.probe = in_generation(move.probe, generation + "-probe", self.home, None)
         old = [item for move in moves for item in move.old] + gone
         before: List[Entry] = []
+        is_told = False
         journal = self._plan_of(generation, moves, gone)
         with Bus(self.home.pub_socket) as bus:
             transaction = Transaction(
@@ -288,8 +289,11 @@ class _Run:
                             self._take_back(transaction, error)
                         raise
                     # the list is saved, only its being so could not be noted
-                with undisturbed():
+                    is_told = isinstance(error, Interrupted)
+                with undisturbed() as told:
                     self._complete(transaction)
+                if told or is_told:
+                    raise self._stopped()
             finally:
                 self.result["timings"] = transaction.timings
         return before
@@ -366,13 +370,23 @@ class _Run:
         proven = order.layout is not None and order.release in read(order.layout).history.proven
         if not moves and (proven or not order.layout):
             return
-        failure = self._watch(memory)
+        try:
+            failure = self._watch(memory)
+        except Interrupted:
+            raise self._stopped() from None
         if failure is None:
             if order.layout and order.release and not proven:
                 judge(order.layout, order.release, "proven", order.by, order.reason, False)
                 self.result["changed"] = True
             return
         self._breach(failure, moves, before, proven)
+
+    def _stopped(self) -> Interrupted:
+        return Interrupted(
+            "The cutover was told to stop (SIGTERM). What is new serves, and was not watched to the end; run the task "
+            "again.",
+            **{**self.result, "changed": True},
+        )
 
     def _watch(self, memory: Dict[str, Optional[float]]) -> Optional[Failure]:
         order = self.order

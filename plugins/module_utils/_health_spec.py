@@ -282,13 +282,22 @@ OPTIONS: Dict[str, Option] = {
 _CLASSES: Dict[str, Type[Check]] = {class_.type: class_ for class_ in (HttpCheck, TcpCheck, CommandCheck)}
 
 
+# of one that is made again and again
+REPEATED = ("interval", "successes", "failures")
+
+
 def health_arguments() -> Dict[str, Any]:
     """The argument specification of the option ``health``."""
-    return {
-        "type": "list",
-        "elements": "dict",
-        "options": {name: dict(option.argument) for name, option in OPTIONS.items()},
-    }
+    return _arguments(list(OPTIONS))
+
+
+def smoke_arguments() -> Dict[str, Any]:
+    """The argument specification of the option ``smoke``: checks that are made once."""
+    return _arguments([name for name in OPTIONS if name not in REPEATED])
+
+
+def _arguments(names: List[str]) -> Dict[str, Any]:
+    return {"type": "list", "elements": "dict", "options": {name: dict(OPTIONS[name].argument) for name in names}}
 
 
 def parse(entries: Optional[Iterable[Mapping[str, Any]]]) -> List[Check]:

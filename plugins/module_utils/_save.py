@@ -72,6 +72,7 @@ def save(
         begin()
         snapshot = look(client, committing)
         check(snapshot.entries)
+        snapshot = _with_absent(home, snapshot, committing)
         saved: Optional[List[_dump.Entry]] = None
         if only is not None:
             saved = _dump.load(home).entries
@@ -81,6 +82,18 @@ def save(
             _dump.write(home, snapshot.entries)
         done()
     return snapshot, changed
+
+
+def _with_absent(home: Home, snapshot: _dump.Snapshot, committing: Optional[str]) -> _dump.Snapshot:
+    """Beside the live ones those that another cutover has ended already to let its candidate have their port: until
+    it commits, a boot starts them."""
+    absent: List[_dump.Entry] = []
+    for journal in _journal.read_all(home):
+        if journal.name != committing and not _journal.is_committed(home, journal):
+            saved = _journal.settled(home, journal, _dump.load(home).entries)
+            own = [entry for entry in saved if entry.get("name") in journal.names]
+            absent += _dump.missing(own, snapshot.entries)
+    return _dump.Snapshot(snapshot.entries + absent, snapshot.accidents) if absent else snapshot
 
 
 def settle(home: Home, journal: _journal.Journal) -> None:

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - zerodown.pm2.pm2
   - zerodown.pm2.process
   - zerodown.pm2.process.apps
+  - zerodown.pm2.health.smoke
 attributes:
   check_mode:
     support: full
@@ -75,13 +76,6 @@ options:
     description: Seconds within which they must have been that, from their start.
     type: float
     default: 300
-  smoke:
-    description:
-      - Checks that are made once, in their order, after the cutover, over the way that traffic takes. The options of
-        one are those of C(health).
-      - One that fails is a breach, as in the bake.
-    type: list
-    elements: dict
   bake_time:
     description:
       - Seconds to watch the new generation after the cutover. A restart, health checks that fail three times in a row
@@ -323,7 +317,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, a
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform, preview
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import health_arguments, parse
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import parse, smoke_arguments
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import COMMON_ARGUMENTS, narrow_no_log, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import process_arguments
@@ -492,7 +486,7 @@ def main() -> None:
             "gate": {"type": "str", "choices": ["full", "none"], "default": "full"},
             "min_healthy_time": {"type": "float", "default": 10.0},
             "healthy_deadline": {"type": "float", "default": 300.0},
-            "smoke": health_arguments(),
+            "smoke": smoke_arguments(),
             "bake_time": {"type": "float", "default": 0.0},
             "memory_growth_max": {"type": "float"},
             "auto_revert": {"type": "bool", "default": True},

@@ -66,8 +66,10 @@ def online(home: Path) -> dict[int, str]:
 def deploy_in_both_modes(controller: Controller, home: Path, app: dict[str, Any], url: str, answer: str) -> None:
     """The same release serves in both: what is declared about the processes is not part of a release."""
     processes: dict[int, str] = {}
-    for mode, instances in (("cluster", 2), ("fork", 1)):
-        declared = [{**app, "processes": [{**app["processes"][0], "exec_mode": mode, "instances": instances}]}]
+    # into fork mode there is no way without an outage, which must be asked for
+    for mode, instances, strategy in (("cluster", 2, "auto"), ("fork", 1, "restart")):
+        how = {"exec_mode": mode, "instances": instances, "strategy": strategy}
+        declared = [{**app, "processes": [{**app["processes"][0], **how}]}]
         assert controller.run("zerodown.pm2.deploy", pm2_apps=declared).changed > 0
         wait_for(lambda: answer in get(url), f"{url} does not answer {answer!r} in {mode} mode")
         before, processes = processes, online(home)

@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _measure_reliably(row: Row, method: Method) -> Outcome | None:
-    for _ in range(TRIES):
+    for _attempt in range(TRIES):
         outcome = measure(row, method)
         if outcome.is_reliable:
             return outcome

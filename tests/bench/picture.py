@@ -87,7 +87,7 @@ def _strip(outcome: Outcome, x: float, y: float) -> list[str]:
     paths: dict[str, list[str]] = {kind: [] for kind in KINDS}
     shapes = [(moment, _shape(moments[moment])) for moment in sorted(moments) if 0 <= moment < SECONDS / STEP]
     for shape, group in groupby(shapes, key=lambda item: item[1]):
-        first, *_, last = [moment for moment, _ in group] * 2
+        first, *_between, last = [moment for moment, _value in group] * 2
         left, width = x + first * STEP * PIXELS_PER_SECOND, (last - first + 1) * STEP * PIXELS_PER_SECOND
         for kind, (low, high) in zip(KINDS, shape, strict=True):
             if high > low:

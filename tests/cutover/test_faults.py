@@ -52,6 +52,7 @@ def test_the_runner(host: Host, points: list[Point]) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
+            traffic.renew()
             with at(point):
                 before = app.pids()
                 release = app.stage()
@@ -60,7 +61,7 @@ def test_the_runner(host: Host, points: list[Point]) -> None:
                 assert_nothing_was_touched(app, point, before, release)
                 repaired = app.run_on(release)
                 assert [text.split()[-1] for text in repaired] == [
-                    "finished." if point.is_committed else "undone." for _ in range(point.has_journal)
+                    "finished." if point.is_committed else "undone." for _journal in range(point.has_journal)
                 ]
                 host.assert_clean()
     traffic.assert_none_lost()
@@ -82,6 +83,7 @@ def test_the_runner_with_a_bad_release(host: Host, points: list[Point]) -> None:
     before = app.pids()
     with Traffic([app]) as traffic:
         for point in points:
+            traffic.renew()
             with at(point):
                 release = app.stage("answers_500")
                 with app.stopped(point, release, healthy_deadline=1.5) as run:
@@ -105,6 +107,7 @@ def test_another_release_is_next(host: Host) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in STEPS[1:8:2]:
+            traffic.renew()
             with at(point):
                 live = app.releases().live
                 assert live
@@ -130,6 +133,7 @@ def test_a_revert(host: Host, points: list[Point]) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
+            traffic.renew()
             with at(point):
                 bad = app.stage("fails_later", seconds=0.1)
                 with app.stopped(point, bad, bake_time=30.0) as run:
@@ -156,6 +160,7 @@ def test_a_rollback(host: Host, points: list[Point]) -> None:
         app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
+            traffic.renew()
             with at(point):
                 left = app.stage()
                 app.cutover(left)
@@ -208,7 +213,11 @@ def test_the_runner_at_any_moment(host: Host, seed: int, record_property: Record
     with ThreadPoolExecutor(len(apps)) as pool:
         list(pool.map(lambda app: app.cutover(app.stage()), apps))
         with Traffic(apps, rate=20.0) as traffic:
-            hits = list(pool.map(lambda app: kill_at_random(app, random.Random(f"{seed} {app.name}"), times=10), apps))
+            runs = [pool.submit(kill_at_random, app, random.Random(f"{seed} {app.name}"), 10) for app in apps]
+            while not all(run.done() for run in runs):
+                time.sleep(1.0)
+                traffic.renew()
+            hits = [run.result() for run in runs]
     record_property("kills", sum(hits))
     assert sum(hits) >= 25
     host.assert_clean()
@@ -224,6 +233,7 @@ def test_the_module_alone(host: Host) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in [STEPS[1], STEPS[3], STEPS[5], STEPS[7]]:
+            traffic.renew()
             with at(point):
                 release = app.stage()
                 with app.stopped(point, release) as run:

@@ -80,11 +80,12 @@ def lose_the_daemon(host: Host, points: list[Point], record_property: Record) ->
     outages = []
     with Traffic([app]) as traffic:
         for point in points:
+            traffic.renew()
             with at(point):
                 live = app.releases().live
                 release = app.stage()
                 with app.stopped(point, release) as run:
-                    killed = traffic.mark()
+                    killed = time.monotonic()
                     host.kill_daemon()
                     if host.has_unit:
                         wait_for(lambda: other.serves() == "v1", "the unit brings nothing back", PATIENCE)
@@ -92,14 +93,14 @@ def lose_the_daemon(host: Host, points: list[Point], record_property: Record) ->
                     result = run.outcome()
                     serves = release if point.is_committed or not result.get("failed") else live
                     wait_for(lambda: app.serves() == serves, f"not {serves}", PATIENCE)  # noqa: B023 - called at once
-                    outages.append((str(point), killed, traffic.mark()))
+                    outages.append((str(point), killed, time.monotonic()))
                 assert serves
                 app.assert_live(serves)
                 other.assert_live("v1")
                 app.run_on(release)
                 host.assert_clean()
     for name, since, until in outages:
-        record_property(f"down, {name}", round(traffic.outage(since, until + 1), 2))
+        record_property(f"down, {name}", round(traffic.outage(since, until), 2))
 
 
 def cut_over_at_random(app: App, chance: random.Random, times: int) -> str:

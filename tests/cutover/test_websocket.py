@@ -92,7 +92,7 @@ def test_clients_go_and_come_back(web: Web) -> None:
         web.cutover("v2")
         before = len(lines(received))
         wait_for(lambda: len(lines(received)) > before + 100, "no message comes in any more")
-        output, _ = clients.communicate(timeout=30)
+        output, _errors = clients.communicate(timeout=30)
     finally:
         clients.kill()
         clients.wait()

@@ -178,7 +178,7 @@ def test_an_http2_session_is_told_and_its_streams_end(site: Site) -> None:
         assert process.stdout.readline() == f"first {worker.pid}\n"
         time.sleep(0.2)
         assert worker.drain(10).connections == 0
-        output, _ = process.communicate(timeout=TIMEOUT)
+        output, _errors = process.communicate(timeout=TIMEOUT)
     lines = output.splitlines()
     assert lines[0] == "goaway 0"
     assert [line for line in lines if line != "goaway 0"] == [f"slow {worker.pid}", "closed"]
@@ -484,7 +484,7 @@ def test_a_swap_under_load_loses_nothing(site: Site, keep_alive: bool) -> None:
 def test_pm2_s_own_reload_loses_nothing_either(site: Site, pm2: Callable[..., str], addition: str) -> None:
     site.start(WEB + addition, instances=2)
     with load_on(site, keep_alive=False) as load:
-        for _ in range(2):
+        for _turn in range(2):
             pm2("reload", "site")
         time.sleep(0.5)
     result = load.result()

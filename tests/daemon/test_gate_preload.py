@@ -57,7 +57,7 @@ def test_a_worker_is_held_checked_and_let_through(site: Site, mode: str, instanc
     for status in site.open():
         assert status.state == "open"
         assert status.servers[0].open
-    served = {get(site.port) for _ in range(20)}
+    served = {get(site.port) for _turn in range(20)}
     assert served == set(map(str, pids))
     assert site.pids() == pids
 
@@ -95,7 +95,7 @@ def test_by_hand_pm2_does_what_it_always_did(site: Site, pm2: Callable[..., str]
         pm2("scale", "site", "3")
         assert len(site.pids()) == 3
         site.wait_until_listening()
-        assert {get(site.port) for _ in range(20)} == set(map(str, site.pids()))
+        assert {get(site.port) for _turn in range(20)} == set(map(str, site.pids()))
         pm2("scale", "site", "1")
     pm2("stop", "site")
     assert is_refused(site.port)
@@ -359,7 +359,7 @@ def test_an_app_with_a_cluster_of_its_own_is_not_held(site: Site) -> None:
     site.mark("one").touch()
     site.start(source, mode="fork", gated=False, node_args=["-r", site.preload], **gate_keys(site))
     wait_for(
-        lambda: len({get(site.port) for _ in range(10)} if not is_refused(site.port) else set()) == 2, "no answers"
+        lambda: len({get(site.port) for _turn in range(10)} if not is_refused(site.port) else set()) == 2, "no answers"
     )
     assert site.status()[0].servers == []
     address = re.findall("listening (.*)", site.read_log())[0]

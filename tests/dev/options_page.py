@@ -54,7 +54,7 @@ CUTOVER_EXAMPLES: dict[str, Any] = {
 }
 HEALTH_HEAD = """## A check of `health`
 
-Also one of `smoke`.
+Also one of `smoke`, which is made once: it has no `interval`, `successes` and `failures`.
 """
 HEALTH_EXAMPLES: dict[str, Any] = {
     "name": "the start page",

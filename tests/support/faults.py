@@ -17,6 +17,7 @@ import re
 import shutil
 import signal
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,6 +51,8 @@ from support.run_module import ModuleFailed, run_module
 RATE = 40.0
 # seconds that anything here may take on a busy machine
 PATIENCE = 90.0
+# of the 180 s that a load may last
+RENEWED_AFTER = 60.0
 HEALTH = {"path": "/health", "json": {"status": "ok"}, "interval": 0.2}
 
 # replaces one function by one that first, or then, waits until it is told to go on
@@ -206,17 +209,25 @@ class Stopped:
         self._go.touch()
 
     def outcome(self) -> dict[str, Any]:
-        """What the module returned in the end, also when it failed."""
+        """Lets it go on; what the module returned in the end, also when it failed."""
         self.go()
+        return self._end()
+
+    def result(self, fails: bool = False) -> dict[str, Any]:
+        self.go()
+        return self.ended(fails)
+
+    def ended(self, fails: bool) -> dict[str, Any]:
+        """The same for one that ends where it stands."""
+        result = self._end()
+        assert bool(result.get("failed")) is fails, result.get("msg", result)
+        return result
+
+    def _end(self) -> dict[str, Any]:
         try:
             return self._future.result(PATIENCE)
         except ModuleFailed as error:
             return error.result
-
-    def result(self, fails: bool = False) -> dict[str, Any]:
-        result = self.outcome()
-        assert bool(result.get("failed")) is fails, result.get("msg", result)
-        return result
 
     def end(self) -> None:
         """When the test has failed meanwhile, too."""
@@ -327,12 +338,17 @@ class App:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    def stage(self, kind: str = "good", **how: Any) -> str:
-        """A new release, which answers with its name: v1, v2, …"""
+    def stage(self, kind: str = "good", script: str = "", **how: Any) -> str:
+        """A new release, which answers with its name: v1, v2, …
+
+        :param script: what it does instead of ``serve();``, see support/gate_apps.py.
+        """
         self.released += 1
         version = f"v{self.released}"
         source = self.host.directory / "source" / self.name / version
-        write_release(source, kind, version, **how)
+        path = write_release(source, kind, version, **how)
+        if script:
+            path.write_text(path.read_text().replace("serve();\n", script))
         wanted = Wanted(
             source=DirectorySource(str(source), str(self.root), []),
             directories=[],
@@ -451,55 +467,72 @@ class App:
         assert self.get() == release
 
 
-@dataclass
 class Traffic:
     """Requests to apps while the ``with`` block lasts, with keep-alive and without."""
 
-    apps: list[App]
-    rate: float = RATE
+    def __init__(self, apps: list[App], rate: float = RATE) -> None:
+        self._apps = apps
+        self._rate = rate
+        self._ended: list[tuple[float, Result]] = []
 
     def __enter__(self) -> Traffic:
-        self._loads = {
-            (app.name, keep_alive): Load(app.url, self.rate, keep_alive, clients=8, timeout=20.0)
-            for app in self.apps
-            for keep_alive in (True, False)
-        }
-        with contextlib.ExitStack() as stack:
-            for load in self._loads.values():
-                stack.enter_context(load)
-            self._stack = stack.pop_all()
+        self._start()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
-            for load in self._loads.values():
-                load.stop()
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None:
+            self._stop()
+        else:
+            self._stack.close()
+
+    def renew(self) -> None:
+        """Called now and then: a load lasts 180 s at most, and a busy machine takes its time."""
+        if time.monotonic() - self._started > RENEWED_AFTER:
+            self._stop()
+            self._start()
 
     def results(self) -> list[Result]:
-        return [load.result() for load in self._loads.values()]
+        return [result for _started, result in self._ended]
 
     def assert_none_lost(self) -> None:
-        for (name, keep_alive), load in self._loads.items():
-            result = load.result()
-            assert result.requests > 0
-            assert (name, keep_alive, result.errors, result.wrong) == (name, keep_alive, {}, 0)
-
-    def mark(self) -> float:
-        """Now, for :meth:`outage`."""
-        return max(load.elapsed() for load in self._loads.values())
+        assert all(result.requests for result in self.results())
+        assert [(result.errors, result.wrong) for result in self.results() if result.failed or result.wrong] == []
 
     def outage(self, since: float, until: float) -> float:
-        """The longest time without a right answer to any request of a kind, seconds."""
+        """The longest time without a right answer, seconds.
+
+        :param since: by the monotonic clock.
+        """
         longest = 0.0
-        for load in self._loads.values():
-            good = sorted(sample.ended for sample in load.result().samples if 200 <= sample.status < 300)
-            moments = [since, *(moment for moment in good if since < moment < until), until]
-            longest = max(longest, *(later - earlier for earlier, later in itertools.pairwise(moments)))
+        for started, result in self._ended:
+            if started <= since and until <= started + result.seconds:
+                ended = (started + sample.ended for sample in result.samples if 200 <= sample.status < 300)
+                moments = [since, *sorted(moment for moment in ended if since < moment < until), until]
+                longest = max(longest, *(later - earlier for earlier, later in itertools.pairwise(moments)))
         return longest
 
     def answers(self) -> set[str]:
         return {text for result in self.results() for text in result.by_body}
+
+    def _start(self) -> None:
+        self._loads = [
+            Load(app.url, self._rate, keep_alive, clients=8, timeout=20.0)
+            for app in self._apps
+            for keep_alive in (True, False)
+        ]
+        with contextlib.ExitStack() as stack:
+            for load in self._loads:
+                stack.enter_context(load)
+            self._stack = stack.pop_all()
+        self._started = time.monotonic()
+
+    def _stop(self) -> None:
+        now = time.monotonic()
+        starts = [now - load.elapsed() for load in self._loads]
+        for load in self._loads:
+            load.stop()
+        with self._stack:
+            self._ended += zip(starts, [load.result() for load in self._loads], strict=True)
 
 
 def _describe(pid: int) -> str:

@@ -43,7 +43,7 @@ def serving(listener: socket.socket, behaviour: Behaviour) -> Iterator[None]:
     def accept() -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _address = listener.accept()
             except OSError:
                 return
             threading.Thread(target=serve, args=(connection,), daemon=True).start()

@@ -105,9 +105,9 @@ def test_a_value_is_the_same_after_a_trip(value: Any) -> None:
 
 
 @given(JSON, JSON)
-def test_sameness_has_no_direction_and_never_goes_beyond_equality(one: Any, other: Any) -> None:
-    assert is_same(one, other) == is_same(other, one)
-    assert not is_same(one, other) or one == other
+def test_sameness_has_no_direction_and_never_goes_beyond_equality(left: Any, right: Any) -> None:
+    assert is_same(left, right) == is_same(right, left)
+    assert not is_same(left, right) or left == right
 
 
 def test_true_is_not_one() -> None:

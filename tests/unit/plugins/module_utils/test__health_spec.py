@@ -15,6 +15,7 @@ from ansible_collections.zerodown.pm2.plugins.doc_fragments.health import Module
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
     OPTIONS,
+    REPEATED,
     Check,
     CommandCheck,
     HttpCheck,
@@ -22,6 +23,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import (
     TcpCheck,
     health_arguments,
     parse,
+    smoke_arguments,
 )
 
 
@@ -38,21 +40,33 @@ def http(**options: Any) -> HttpCheck:
     return check
 
 
-def test_argument_specification_and_documentation_agree() -> None:
-    documented = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
-    assert set(documented) == {"health"}
-    option, argument = documented["health"], health_arguments()
+@pytest.mark.parametrize(
+    ("name", "text", "argument", "options"),
+    [
+        ("health", ModuleDocFragment.DOCUMENTATION, health_arguments(), set(OPTIONS)),
+        ("smoke", ModuleDocFragment.SMOKE, smoke_arguments(), set(OPTIONS) - set(REPEATED)),
+    ],
+    ids=["health", "smoke"],
+)
+def test_argument_specification_and_documentation_agree(
+    name: str, text: str, argument: dict[str, Any], options: set[str]
+) -> None:
+    documented = yaml.safe_load(text)["options"]
+    assert set(documented) == {name}
+    option = documented[name]
     assert {key: option[key] for key in ("type", "elements")} == {key: argument[key] for key in ("type", "elements")}
-    assert set(option["suboptions"]) == set(argument["options"]) == set(OPTIONS)
-    for name, suboption in argument["options"].items():
-        text = option["suboptions"][name]
+    assert set(option["suboptions"]) == set(argument["options"]) == options
+    for suboption_name, suboption in argument["options"].items():
+        described = option["suboptions"][suboption_name]
         for key in ("type", "elements", "choices"):
-            assert text.get(key) == suboption.get(key), (name, key)
+            assert described.get(key) == suboption.get(key), (suboption_name, key)
         # told in words, because Ansible must not fill it in
-        default = OPTIONS[name].default
+        default = OPTIONS[suboption_name].default
         if isinstance(default, (str, int, float)):
             shown = f"{default:g}" if isinstance(default, float) else default
-            assert f"The default is V({shown})" in str(text), name
+            assert f"The default is V({shown})" in str(described), suboption_name
+    if name == "smoke":
+        assert "apps[]" not in text
 
 
 def test_without_checks() -> None:
