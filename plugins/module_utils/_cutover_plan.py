@@ -103,11 +103,14 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
 
 
 def _quiet(app: App, own: List[Process], running: List[Process], options: List[str]) -> Swap:
-    """One that is not known to listen. In fork mode it may do so all the same, on a port that nobody declared; then its
-    candidate cannot have it and is seen to fail."""
+    """One that is not known to listen. It may do so all the same, on a port that nobody declared: then in fork mode its
+    candidate can have it only by strategy restart."""
+    proof = HELD if app.takes_preload else WATCHED
     if running and not app.cutover.overlap:
         return Swap(app, own, AFTERWARDS, True, options)
-    return Swap(app, own, HELD if app.takes_preload else WATCHED, False, options)
+    if running and app.cutover.strategy == RESTART and app.cutover.listens is None:
+        return Swap(app, own, proof if proof == HELD else AFTERWARDS, True, options)
+    return Swap(app, own, proof, False, options)
 
 
 def _proof_on_own_port(app: App, serves: bool) -> str:

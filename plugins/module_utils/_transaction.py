@@ -28,6 +28,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIE
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate, Rules, Sample, Verdict
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     POLL_INTERVAL,
     Generation,
@@ -56,6 +57,11 @@ START_TIMEOUT = 30.0
 HANG_PATIENCE = 60.0
 CHECKERS = 8
 CONNECT_TIMEOUT = 1.0
+# for an app that was not known to listen
+PORT_HINT = (
+    "The app listens; declare its port (port, or PORT in env). If what runs, or is to run, is in fork mode, also set "
+    "strategy to restart, because PM2 then lets one process have a port."
+)
 
 
 @dataclass
@@ -176,7 +182,12 @@ class Transaction:
                 close(self.home, move.old)
                 # what has no preload cannot let go of its port otherwise
                 retire(self.client, [item for item in move.old if not _closed(self.home, item)], 0.0)
-            generation.open()
+            try:
+                generation.open()
+            except GateError as error:
+                if "EADDRINUSE" in error.message and not move.outage:
+                    raise GateError(error.message + " " + PORT_HINT) from error
+                raise
             return
         if move.proof not in (OWN_PORT, AFTERWARDS):
             return

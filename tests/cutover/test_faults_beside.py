@@ -285,7 +285,7 @@ def test_a_stuck_candidate_outlives_its_daemon(host: Host) -> None:
     app.cutover(app.stage())
     release = app.stage(script=AT_THE_GATE["stuck at boot"])
     with app.stopped(Point("_generation.Generation.start", "after"), release) as run:
-        stuck = {item.pid for item in app.processes() if not str(item.generation).startswith("v1-")}
+        stuck = {item.pid for item in app.processes() if item.pid and not str(item.generation).startswith("v1-")}
         assert len(stuck) == 2
         host.kill_daemon()
         assert all(map(is_alive, stuck))

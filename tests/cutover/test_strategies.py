@@ -69,6 +69,28 @@ def test_a_bad_fork_costs_no_outage(web: Web, kind: str) -> None:
     assert web.release("v2")["bad"]
 
 
+@pytest.mark.parametrize("before", ["fork", "cluster"])
+def test_a_fork_that_listens_and_nobody_said_so(web: Web, before: str) -> None:
+    """It is told what is missing, and with an outage that was accepted it goes."""
+    web.options = {"args": [str(web.port)], "env": {"PORT": None}, "exec_mode": before}
+    web.go_live("port_argument")
+    web.options["exec_mode"] = "fork"
+    web.stage("port_argument", "v2")
+    pids = web.pids()
+    with web.traffic() as traffic:
+        failure = web.cutover("v2", fails=True)
+    assert "EADDRINUSE" in failure["msg"]
+    assert "declare its port (port, or PORT in env)" in failure["msg"]
+    traffic.assert_only("v1")
+    assert web.pids() == pids
+    assert not web.release("v2")["bad"]
+
+    web.options["strategy"] = "restart"
+    assert web.cutover("v2")["plan"][0]["outage"]
+    web.assert_serves("v2", 1, mode="fork")
+    assert not web.cutover("v2")["changed"]
+
+
 # without a port -------------------------------------------------------------------------------------------------------
 
 

@@ -73,7 +73,7 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
     return Suite(name, "tests/hosts/run.sh", " ".join(scenarios), "{failed}", alone=alone, hosts=True, timeout=2400)
 
 
-FAULTS = ("tests/cutover/test_faults.py", "tests/cutover/test_faults_daemon.py")
+FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside"))
 
 # kill -9 of everybody at every step, power cuts over ssh: for a machine that has nothing else to do for half an hour
 FAULT_TESTS = [

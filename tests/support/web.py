@@ -174,9 +174,10 @@ class Web:
         return version
 
     def declare(self, release: str, **options: Any) -> dict[str, Any]:
-        """The options of the app as it runs from a release."""
+        """The options of the app as it runs from a release. A variable that is ``None`` is not declared."""
         directory = self.path(release)
         env = {"PORT": str(self.port), **self.options.get("env", {}), **options.pop("env", {})}
+        env = {name: value for name, value in env.items() if value is not None}
         script = "app.mjs" if (directory / "app.mjs").exists() else "app.js"
         return {"name": NAME, "script": script, "cwd": str(directory), **self.options, **options, "env": env}
 

@@ -73,6 +73,10 @@ TABLE = [
     ({**QUIET, "overlap": False}, (AFTERWARDS, True), HELD),
     ({**QUIET, **NO_PRELOAD}, (WATCHED, False), WATCHED),
     ({**QUIET, **NO_PRELOAD, "overlap": False}, (AFTERWARDS, True), WATCHED),
+    # but may, on a port that nobody declared
+    ({**QUIET, **RESTART}, (HELD, True), HELD),
+    ({**QUIET, **NO_PRELOAD, **RESTART}, (AFTERWARDS, True), WATCHED),
+    ({**QUIET, **RESTART, "listens": False}, (HELD, False), HELD),
     ({**FORK, "listens": False}, (HELD, False), HELD),
     ({"instances": 2, "listens": False}, (HELD, False), HELD),
     ({**PYTHON, "listens": False}, (WATCHED, False), WATCHED),
