@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Union
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import ProtocolError
+from ansible_collections.zerodown.pm2.plugins.module_utils._errors import ProtocolError, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
+
+# bytes, for some lines in the daemon's log
+_DISK_MIN = 64 * 2**10
 
 if TYPE_CHECKING:
     from ansible_collections.zerodown.pm2.plugins.module_utils._cli import Cli
@@ -51,9 +55,11 @@ class Client:
         return parse_all(self._speak().processes())
 
     def prepare(self, definition: Dict[str, Any], timeout: float) -> None:
+        self._check_disk()
         self._speak().prepare(definition, timeout)
 
     def start(self, pm_id: int, timeout: float) -> None:
+        self._check_disk()
         self._speak().start(pm_id, timeout)
 
     def stop(self, pm_id: int, timeout: float) -> None:
@@ -63,9 +69,11 @@ class Client:
         self._speak().delete(pm_id, timeout)
 
     def restart(self, pm_id: int, changes: Dict[str, Any], timeout: float) -> None:
+        self._check_disk()
         self._speak().restart(pm_id, changes, timeout)
 
     def reload(self, pm_id: int, changes: Dict[str, Any], timeout: float) -> None:
+        self._check_disk()
         self._speak().reload(pm_id, changes, timeout)
 
     def reset(self, pm_id: int) -> None:
@@ -79,6 +87,18 @@ class Client:
 
     def reload_logs(self) -> None:
         self._speak().reload_logs()
+
+    def _check_disk(self) -> None:
+        """
+        :raises RpcError: the disk is full. The daemon writes a line to its own log about whatever it starts; an error
+            there ends it, and with it all workers of clusters (seen with PM2 7 on a full tmpfs).
+        """
+        space = os.statvfs(self.home.path)
+        if space.f_frsize * (space.f_bfree if os.geteuid() == 0 else space.f_bavail) < _DISK_MIN:
+            raise RpcError(
+                "Nothing was started, because PM2's daemon would die of it: there is no space left on the disk of "
+                "{0}; free some.".format(self.home.path)
+            )
 
     def _speak(self) -> Union[Rpc, Cli]:
         """The way to this daemon, found with the first call: its socket, or PM2's command line."""

@@ -55,6 +55,8 @@ PATIENCE = 90.0
 RENEWED_AFTER = 60.0
 HEALTH = {"path": "/health", "json": {"status": "ok"}, "interval": 0.2}
 
+AFTERWARDS = ("_transaction.Transaction.retire", "_activate.go_live", "_journal.end", "_bake.watch")
+
 # replaces one function by one that first, or then, waits until it is told to go on
 _PRELUDE = """
 import importlib, json, os, sys, time
@@ -135,7 +137,7 @@ class Point:
         """Whether the new generation is the one that a boot would start."""
         if self.function == "_dump.write":
             return self.when == "after"
-        return self.step in AFTER_THE_COMMIT or self.function in ("_activate.go_live", "_journal.end", "_bake.watch")
+        return self.step in AFTER_THE_COMMIT or self.function in AFTERWARDS
 
     @property
     def has_journal(self) -> bool:
