@@ -16,7 +16,7 @@ from typing import ContextManager, Dict, List, Optional, Tuple
 from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _tree
 from ansible_collections.zerodown.pm2.plugins.module_utils._dependency_cache import unused_entries
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._fs import link_atomic, locked
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import link_atomic, locked, sync_directory
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import (
     Layout,
     Overview,
@@ -95,6 +95,14 @@ def go_live(
                 _tree.remove(path)
     after = dataclasses.replace(after, releases=[item for item in now.releases if item.id not in removed])
     return Fate(now, after, release.id, not logged or bool(removed) or bool(unused), removed, notices)
+
+
+def leave(layout: Layout, release_id: str) -> None:
+    """Let ``current`` name nothing, when it names this release: what ran before any release runs again."""
+    with _held(layout, False):
+        if read(layout).live == release_id:
+            os.unlink(layout.current)
+            sync_directory(layout.root)
 
 
 def judge(layout: Layout, release_id: str, verdict: str, by: str, reason: Optional[str], check: bool) -> Fate:

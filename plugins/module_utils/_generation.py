@@ -41,6 +41,10 @@ OPEN_TIMEOUT = 10.0
 WORKERS = 8
 # seconds between two looks at an app that PM2 waits for, at most
 READY_MARGIN = 0.3
+# what has run for less may be a process that crashes again and again, seconds
+YOUNG = 5.0
+# what PM2 takes to open the log files of a process that it starts, on a busy machine, seconds
+RETURN_WITHIN = 0.5
 
 Answer = TypeVar("Answer")
 
@@ -246,6 +250,25 @@ def retire(client: Client, processes: List[Process], drain_timeout: float) -> No
     with ThreadPoolExecutor(WORKERS) as pool:
         for future in [pool.submit(_delete, client, item) for item in processes]:
             future.result()
+    _delete_revenants(client, [item for item in processes if _may_come_back(item)])
+
+
+def _may_come_back(process: Process) -> bool:
+    """Whether PM2 may have been starting it anew when it was deleted: what it started then enters the list again, a
+    moment later (PM2 lib/God.js handleExit, executeApp). What it will not start has no pid."""
+    is_young = time.time() - process.started_at / 1000 < YOUNG
+    return process.pid is not None and (is_young or not process.is_running())
+
+
+def _delete_revenants(client: Client, processes: List[Process]) -> None:
+    end = time.monotonic() + RETURN_WITHIN
+    while processes and time.monotonic() < end:
+        time.sleep(POLL_INTERVAL)
+        back = [item for item in client.processes() if any(_is_same(item, process) for process in processes)]
+        for item in back:
+            _delete(client, item)
+        if back:
+            end = time.monotonic() + RETURN_WITHIN
 
 
 def _delete(client: Client, process: Process) -> None:

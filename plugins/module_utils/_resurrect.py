@@ -10,7 +10,7 @@ import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, List
+from typing import Dict, Iterable, List, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
@@ -48,16 +48,17 @@ class Report:
     expected: List[Entry] = field(default_factory=list)
 
 
-def resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
+def resurrect(client: Client, entries: List[Entry], timeout: float, beside: Iterable[str] = ()) -> Report:
     """Start every entry that has no process yet, in order, so that the pm_ids rise as they did.
 
     :param timeout: seconds for all of them, and to wait for somebody else who is at it.
+    :param beside: generations whose processes stand for none of the entries.
     """
     with locked(client.home.resurrect_lock, timeout, "bringing saved processes back"):
-        return _resurrect(client, entries, timeout)
+        return _resurrect(client, entries, timeout, tuple(beside))
 
 
-def _resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
+def _resurrect(client: Client, entries: List[Entry], timeout: float, beside: Tuple[str, ...]) -> Report:
     deadline = time.monotonic() + timeout
     started, skipped, failed, left_out = [], [], [], []
     waiting: List["tuple[Entry, Future[None]]"] = []
@@ -65,10 +66,10 @@ def _resurrect(client: Client, entries: List[Entry], timeout: float) -> Report:
     with ThreadPoolExecutor(WORKERS) as pool:
         for saved in entries:
             # looked at anew for each: somebody else may start apps at the same time
-            live = [process.env for process in client.processes()]
+            live = client.processes()
             key = instance_of(saved)
             wanted[key] = wanted.get(key, 0) + 1
-            if sum(instance_of(env) == key for env in live) >= wanted[key]:
+            if sum(instance_of(item.env) == key and item.generation not in beside for item in live) >= wanted[key]:
                 continue
             entry = with_present_preload(with_present_node(saved), client.home)
             reason = None if entry.get("status") == STOPPED else obstacle(entry, which)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _journal, _record
-from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge, leave
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import load
@@ -119,6 +119,8 @@ def finish(
             ).notices
         if journal.rollback and journal.previous and journal.previous != journal.release:
             judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
+    elif journal.root and journal.previous and journal.rollback:
+        leave(Layout.at(journal.root), journal.previous)
     settle(client.home, journal)
     _journal.end(client.home, journal.name)
     return notices

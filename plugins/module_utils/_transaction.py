@@ -364,7 +364,7 @@ def undo(client: Client, journal: Journal) -> List[str]:
     old = [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names]
     closed = reopen(home, old)
     entries = _journal.load_before(home, journal.name)
-    report = resurrect(client, entries, START_TIMEOUT)
+    report = resurrect(client, entries, START_TIMEOUT, beside=(journal.generation, journal.probe))
     settle(home, journal)
     return closed + report.skipped + report.failed
 

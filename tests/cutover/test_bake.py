@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.gate_apps import write_release
 from support.web import Web
 
 FAILED = "Internal Server Error"
@@ -78,6 +79,25 @@ def test_a_first_release_that_fails_has_no_way_back(web: Web) -> None:
     failure = web.cutover("v1", smoke=[{"path": "/health", "status": ["418"]}], fails=True)
     assert "there is no earlier generation to go back to" in failure["serves"]
     web.assert_serves("v1")
+
+
+def test_what_somebody_started_by_hand_comes_back(web: Web) -> None:
+    """It had no release, so none is live."""
+    script = write_release(web.directory / "by-hand", "good", "v0")
+    web.pm2("start", str(script), "--name", "web", "-i", "2", PORT=str(web.port))
+    web.stage("good", "v1")
+    with web.traffic() as traffic:
+        failure = web.cutover("v1", smoke=[{"path": "/health", "status": ["418"]}], fails=True)
+        after = traffic.mark()
+    assert failure["serves"] == "What ran before serves again."
+    traffic.assert_only("v0", since=after)
+    assert [process.env["pm_exec_path"] for process in web.processes()] == [str(script)] * 2
+    assert not (web.root / "current").exists()
+    assert web.release("v1")["bad"]
+    assert not web.release("v1")["live"]
+    web.stage("good", "v2")
+    web.cutover("v2")
+    web.assert_serves("v2")
 
 
 @pytest.mark.parametrize("bake_time", [0.0, 2.0])

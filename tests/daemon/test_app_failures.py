@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from typing import Any
 import pytest
 from support.pm2_host import wait_for
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import retire
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
@@ -156,3 +161,32 @@ def test_a_program_that_vanished(app: App, scripts: Path, daemon: Rpc) -> None:
     result = app({"name": "web", "script": str(program), "interpreter": "none", "start_timeout": 4}, fails=True)
     assert "has no pid: PM2 could not start it" in result["msg"]
     assert "ENOENT" in json.dumps(result["failures"])
+
+
+@newest
+def test_what_crashes_again_and_again_is_removed_for_good(daemon: Rpc, pm2_home: Path) -> None:
+    """PM2 may be starting it anew in the very moment in which it is deleted, and then it enters the list again."""
+    client = Client(Home(str(pm2_home)), lambda: pytest.fail("the command line is not needed"), print)
+    entry: dict[str, Any] = {
+        "namespace": "default",
+        "pm_exec_path": shutil.which("false"),
+        "pm_cwd": "/",
+        "exec_mode": "fork_mode",
+        "exec_interpreter": "none",
+        "autorestart": True,
+        "min_uptime": 1,
+        "max_restarts": 1000000,
+        "vizion": False,
+        "env": {},
+        "node_args": [],
+        "args": [],
+    }
+    for turn in range(10):
+        for number in range(10):
+            name = f"loop{turn}-{number}"
+            files = {f"pm_{kind}_path": str(pm2_home / f"{name}.{kind}") for kind in ("out_log", "err_log", "pid")}
+            daemon.prepare({**entry, **files, "name": name}, 30)
+        retire(client, client.processes(), drain_timeout=0.0)
+    assert client.processes() == []
+    time.sleep(1.0)
+    assert client.processes() == []
