@@ -16,7 +16,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import WO
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work
 from ansible_collections.zerodown.pm2.plugins.module_utils._probe import HEALTHY, UNHEALTHY, Probe
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import LAUNCHING, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
 
 POLL_INTERVAL = 0.2
@@ -100,7 +100,9 @@ def watch(apps: List[Watched], bake_time: float, memory_growth_max: Optional[flo
                 if breach:
                     return breach
                 _submit_due(app, processes, probes, checkers, now)
-            if now >= end:
+            if now >= end and not any(
+                item.status == LAUNCHING for app in apps for item in app.generation.mine(processes)
+            ):
                 return _grown(apps, processes, memory_growth_max)
             time.sleep(min(POLL_INTERVAL, max(0.0, end - now)))
 
@@ -112,7 +114,9 @@ def _breach(app: Watched, processes: List[Process]) -> Optional[Failure]:
         raise lost(app.generation.name)
     for process in own:
         restarted = process.restarts > app.restarts_before.get(process.pm_id, 0)
-        if restarted or not (process.is_running() or has_done_its_work(process)):
+        # a daemon that died and was started again has just begun to bring it back
+        is_up = process.is_running() or process.status == LAUNCHING or has_done_its_work(process)
+        if restarted or not is_up:
             return Failure(process.name, "ended while it was watched", process)
     return None
 

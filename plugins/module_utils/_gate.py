@@ -16,7 +16,7 @@ from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work
 from ansible_collections.zerodown.pm2.plugins.module_utils._probe import UNKNOWN, Outcome, Probe
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import ERRORED, ONLINE, Process
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import ERRORED, LAUNCHING, ONLINE, Process
 
 PENDING = "pending"
 PASSED = "passed"
@@ -158,7 +158,7 @@ class Gate:
             return Verdict(FAILED, "ended {0:.1f} s after it was started".format(now - self.started), process)
         # one that is not started again may have ended before anybody saw its pid
         was_there = first is not None or process.exit_code is not None
-        has_ended = was_there and not process.is_running() and process.status != "launching"
+        has_ended = was_there and not process.is_running() and process.status != LAUNCHING
         if has_ended and not self._is_done(process):
             return Verdict(FAILED, "ended {0:.1f} s after it was started".format(now - self.started), process)
         limit = self.rules.memory_max

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import pid_exists
 
 HELD = "held"
 OPEN = "open"
@@ -147,6 +148,6 @@ def sweep(home: Home) -> None:
         return
     for name in names:
         match = _SOCKET.match(name)
-        if match and not os.path.exists("/proc/{0}".format(match.group(1))):
+        if match and not pid_exists(int(match.group(1))):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(home.gate, name))

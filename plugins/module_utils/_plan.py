@@ -29,7 +29,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import BY_NAME, CLUSTER, RELOAD, STOP_ALL, WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import HIDDEN
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, pid_exists
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import LAUNCHING, Process, pid_exists
 
 # the kinds of an action
 CREATE = "create"
@@ -132,7 +132,7 @@ def has_done_its_work(process: Process) -> bool:
 
 def is_up(process: Process) -> bool:
     """Whether nothing needs to be done for it to run."""
-    launching = process.status == "launching" and process.pid is not None and pid_exists(process.pid)
+    launching = process.status == LAUNCHING and process.pid is not None and pid_exists(process.pid)
     return process.is_running() or launching or has_done_its_work(process)
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional
 
@@ -17,6 +16,7 @@ GENERATION_KEY = OWN_PREFIX + "generation"
 GATE_KEY = OWN_PREFIX + "gate"
 
 ONLINE = "online"
+LAUNCHING = "launching"
 STOPPED = "stopped"
 ERRORED = "errored"
 
@@ -64,7 +64,17 @@ class Process:
 
 
 def pid_exists(pid: int) -> bool:
-    return os.path.exists("/proc/{0}".format(pid))
+    """Whether it runs. One that has ended and waits for its parent to notice (a zombie) does not."""
+    try:
+        with open("/proc/{0}/stat".format(pid), "rb") as stream:
+            content = stream.read()
+    except PermissionError:
+        # /proc may be mounted so that others' processes can be seen and not read (proc(5), hidepid)
+        return True
+    except OSError:
+        return False
+    # the state follows the name in parentheses, which may hold anything (proc_pid_stat(5))
+    return content.rpartition(b")")[2].split()[:1] not in ([b"Z"], [b"X"])
 
 
 def parse(entry: Dict[str, Any]) -> Process:

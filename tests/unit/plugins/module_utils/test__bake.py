@@ -86,6 +86,21 @@ def test_one_that_somebody_deleted_is_no_breach(client: FakeClient) -> None:
         watch([watched(client)], LONG, None)
 
 
+def test_one_that_is_being_brought_back_is_waited_for(client: FakeClient) -> None:
+    """Its daemon died and was started again; only when it is up it may count as proven."""
+    looks = []
+    client.change(1, status="launching", pid=None)
+
+    def later() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            client.change(1, status="online", pid=os.getpid())
+
+    client.before_answer = later
+    assert watch([watched(client)], 0.0, None) is None
+    assert len(looks) == 3
+
+
 def test_a_job_may_end_its_work(client: FakeClient) -> None:
     env = {**client.list[1].env, "autorestart": False}
     client.change(1, **GONE, exit_code=0, env=env)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse, parse_all
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse, parse_all, pid_exists
 
 
 def test_an_entry_with_everything() -> None:
@@ -23,6 +24,14 @@ def test_an_entry_with_everything() -> None:
 def test_online_without_a_live_pid_is_not_running() -> None:
     for pid in (0, None, 2**22 + 1):
         assert not parse({"pid": pid, "pm_id": 0, "pm2_env": {"status": "online"}}).is_running()
+
+
+def test_a_zombie_does_not_run() -> None:
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert os.path.exists(f"/proc/{process.pid}")
+        assert not pid_exists(process.pid)
+    assert pid_exists(os.getpid())
 
 
 def test_the_order_is_that_of_the_numbers() -> None:
