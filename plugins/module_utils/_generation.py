@@ -41,7 +41,7 @@ OPEN_TIMEOUT = 10.0
 WORKERS = 8
 # seconds between two looks at an app that PM2 waits for, at most
 READY_MARGIN = 0.3
-# what has run for less may be a process that crashes again and again, seconds
+# what was restarted and has run for less may crash again and again, seconds
 YOUNG = 5.0
 # what PM2 takes to open the log files of a process that it starts, on a busy machine, seconds
 RETURN_WITHIN = 0.5
@@ -256,8 +256,8 @@ def retire(client: Client, processes: List[Process], drain_timeout: float) -> No
 def _may_come_back(process: Process) -> bool:
     """Whether PM2 may have been starting it anew when it was deleted: what it started then enters the list again, a
     moment later (PM2 lib/God.js handleExit, executeApp). What it will not start has no pid."""
-    is_young = time.time() - process.started_at / 1000 < YOUNG
-    return process.pid is not None and (is_young or not process.is_running())
+    crashes = process.restarts > 0 and time.time() - process.started_at / 1000 < YOUNG
+    return process.pid is not None and (crashes or not process.is_running())
 
 
 def _delete_revenants(client: Client, processes: List[Process]) -> None:
