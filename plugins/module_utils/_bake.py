@@ -100,11 +100,11 @@ def watch(apps: List[Watched], bake_time: float, memory_growth_max: Optional[flo
                 if breach:
                     return breach
                 _submit_due(app, processes, probes, checkers, now)
-            if now >= end and not any(
-                item.status == LAUNCHING for app in apps for item in app.generation.mine(processes)
-            ):
+            is_up = not any(item.status == LAUNCHING for app in apps for item in app.generation.mine(processes))
+            if now >= end and is_up:
                 return _grown(apps, processes, memory_growth_max)
-            time.sleep(min(POLL_INTERVAL, max(0.0, end - now)))
+            # after the end it is what is launching that is waited for
+            time.sleep(min(POLL_INTERVAL, end - now) if now < end else POLL_INTERVAL)
 
 
 def _breach(app: Watched, processes: List[Process]) -> Optional[Failure]:
