@@ -15,11 +15,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
 
-# bytes, for some lines in the daemon's log
-_DISK_MIN = 64 * 2**10
-
 if TYPE_CHECKING:
     from ansible_collections.zerodown.pm2.plugins.module_utils._cli import Cli
+
+# bytes, for some lines in the daemon's log
+_DISK_MIN = 64 * 2**10
 
 
 class Client:

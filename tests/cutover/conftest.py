@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every test of a cutover starts from: one app on a host of its own, and traffic."""
+"""What every test of a cutover starts from: one app on a host of its own, or a host for some."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.faults import Host
 from support.pm2_host import private_home
 from support.web import Web
 
@@ -28,3 +29,10 @@ def web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object
     """``pytest --junitxml`` keeps the figures of each test."""
     with private_home() as home:
         yield Web(home, pm2_version, tmp_path, record_property)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """For what may go wrong: apps on a host of its own."""
+    with private_home() as home:
+        yield Host(home, tmp_path)

@@ -23,16 +23,10 @@ from pathlib import Path
 import pytest
 from support.faults import BETWEEN, PATIENCE, STEPS, App, Host, Point, Traffic, around, at, in_parts
 from support.playbook import Controller
-from support.pm2_host import descendants, is_alive, private_home, wait_for
+from support.pm2_host import descendants, is_alive, wait_for
 from support.run_module import ModuleFailed
 
 Record = Callable[[str, object], None]
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with private_home() as home:
-        yield Host(home, tmp_path)
 
 
 def assert_nothing_was_touched(app: App, point: Point, before: list[int], release: str) -> None:
@@ -52,8 +46,7 @@ def test_the_runner(host: Host, points: list[Point]) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 before = app.pids()
                 release = app.stage()
                 with app.stopped(point, release) as run:
@@ -83,8 +76,7 @@ def test_the_runner_with_a_bad_release(host: Host, points: list[Point]) -> None:
     before = app.pids()
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 release = app.stage("answers_500")
                 with app.stopped(point, release, healthy_deadline=1.5) as run:
                     run.kill()
@@ -107,8 +99,7 @@ def test_another_release_is_next(host: Host) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in STEPS[1:8:2]:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 live = app.releases().live
                 assert live
                 with app.stopped(point, app.stage()) as run:
@@ -133,8 +124,7 @@ def test_a_revert(host: Host, points: list[Point]) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 bad = app.stage("fails_later", seconds=0.1)
                 with app.stopped(point, bad, bake_time=30.0) as run:
                     run.kill()
@@ -160,8 +150,7 @@ def test_a_rollback(host: Host, points: list[Point]) -> None:
         app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 left = app.stage()
                 app.cutover(left)
                 with app.stopped(point, None) as run:
@@ -233,8 +222,7 @@ def test_the_module_alone(host: Host) -> None:
     app.cutover(app.stage())
     with Traffic([app]) as traffic:
         for point in [STEPS[1], STEPS[3], STEPS[5], STEPS[7]]:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 release = app.stage()
                 with app.stopped(point, release) as run:
                     os.kill(run.module, signal.SIGKILL)
@@ -280,7 +268,7 @@ def test_the_controller(host: Host, play: Callable[[App, str], subprocess.Popen[
         releases = [app.stage() for app in apps]
         plays = [play(app, release) for app, release in zip(apps, releases, strict=True)]
         for app in apps:
-            wait_for(lambda: app.holder is not None, "no runner", PATIENCE)  # noqa: B023 - called at once
+            app.wait_until_begun()
         alone, with_all, at_keyboard = plays
         os.kill(alone.pid, signal.SIGKILL)
         for pid in [with_all.pid, *descendants(with_all.pid)]:

@@ -27,12 +27,6 @@ SAVED = Point("_transaction.Transaction.retire", "before")
 RETIRING = Point("_journal.write", "after", "retire")
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with private_home() as home:
-        yield Host(home, tmp_path)
-
-
 # another one --------------------------------------------------------------------------------------------------------
 
 
@@ -153,8 +147,7 @@ def test_told_to_stop(host: Host, points: list[Point]) -> None:
     live = "v1"
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 before = app.pids()
                 release = app.stage()
                 with app.stopped(point, release) as run:
@@ -209,8 +202,7 @@ def test_a_full_disk(small: Host, points: list[Point]) -> None:
     daemon = (small.home / "pm2.pid").read_text()
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 live = app.releases().live
                 release = app.stage()
                 with app.stopped(point, release) as run:

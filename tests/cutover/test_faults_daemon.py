@@ -17,22 +17,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from support.faults import PATIENCE, STEPS, App, Host, Point, Traffic, around, at, in_parts
-from support.pm2_host import private_home, wait_for
+from support.pm2_host import wait_for
 from support.run_module import ModuleFailed
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
 Record = Callable[[str, object], None]
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with private_home() as home:
-        yield Host(home, tmp_path)
 
 
 @contextlib.contextmanager
@@ -80,8 +73,7 @@ def lose_the_daemon(host: Host, points: list[Point], record_property: Record) ->
     outages = []
     with Traffic([app]) as traffic:
         for point in points:
-            traffic.renew()
-            with at(point):
+            with traffic.at(point):
                 live = app.releases().live
                 release = app.stage()
                 with app.stopped(point, release) as run:
@@ -92,7 +84,7 @@ def lose_the_daemon(host: Host, points: list[Point], record_property: Record) ->
                     run.go()
                     result = run.outcome()
                     serves = release if point.is_committed or not result.get("failed") else live
-                    wait_for(lambda: app.serves() == serves, f"not {serves}", PATIENCE)  # noqa: B023 - called at once
+                    app.wait_until_serves(serves)
                     outages.append((str(point), killed, time.monotonic()))
                 assert serves
                 app.assert_live(serves)
@@ -193,7 +185,7 @@ def test_somebody_saves_both_generations(host: Host, points: list[Point]) -> Non
                 host.cut_power(run.runner)
             assert host.boot() == 0
             serves = release if point.is_committed else live
-            wait_for(lambda: app.serves() == serves, serves, PATIENCE)  # noqa: B023 - called at once
+            app.wait_until_serves(serves)
             assert len(app.pids()) == 2
             app.run_on(release)
 

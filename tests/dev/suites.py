@@ -20,7 +20,7 @@ from dev.running import Running
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".dev" / "logs"
-# they mostly wait
+# two have the processors, one may wait
 AT_ONCE = 3
 TAIL = 60
 

@@ -439,6 +439,9 @@ class App:
                 return int(found[1])
         return None
 
+    def wait_until_begun(self) -> None:
+        wait_for(lambda: self.holder is not None, "no runner", PATIENCE)
+
     def wait_until_over(self) -> None:
         """For a run whose module is gone."""
         wait_for(lambda: self.holder is None, "the runner does not end", PATIENCE)
@@ -449,6 +452,9 @@ class App:
             return self.get()
         except OSError:
             return None
+
+    def wait_until_serves(self, release: str | None) -> None:
+        wait_for(lambda: self.serves() == release, f"not {release}", PATIENCE)
 
     # what must be ---------------------------------------------------------------------------------------------
 
@@ -492,6 +498,13 @@ class Traffic:
         if time.monotonic() - self._started > RENEWED_AFTER:
             self._stop()
             self._start()
+
+    @contextlib.contextmanager
+    def at(self, point: object) -> Iterator[None]:
+        """One of several faults under it, see :func:`at`."""
+        self.renew()
+        with at(point):
+            yield
 
     def results(self) -> list[Result]:
         return [result for _started, result in self._ended]
