@@ -121,7 +121,8 @@ class App:
     @property
     def port(self) -> Optional[int]:
         """The port that it will listen on, as far as the declaration says."""
-        text = self.definition.get("env", {}).get("PORT", "")
+        name = self.cutover.candidate_variable if self.cutover.proxy else "PORT"
+        text = self.definition.get("env", {}).get(name, "")
         return int(text) if re.match(r"^[1-9]\d{0,4}$", text) and int(text) < 65536 else None
 
 

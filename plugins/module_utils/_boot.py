@@ -22,6 +22,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import make_h
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import find_pm2
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import align, without_warm
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._plugins import start_missing_plugins
@@ -97,9 +98,12 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
     saved = _dump.load(home)
     for sentence in saved.problems:
         _say(sentence)
-    report = resurrect(_client(home, arguments), settled(home, saved.entries), arguments.timeout)
+    entries = settled(home, without_warm(home, saved.entries))
+    report = resurrect(_client(home, arguments), entries, arguments.timeout)
     for sentence in report.skipped + report.failed:
         _say("Not started: {0}".format(sentence))
+    for sentence in align(home, entries):
+        _say(sentence)
     if saved.path:
         _say("{0} of {1} saved processes started from {2}.".format(len(report.started), len(saved.entries), saved.path))
     else:

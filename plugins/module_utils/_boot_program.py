@@ -18,7 +18,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
 PACKAGE, FIRST = _boot.__name__.rsplit(".", 1)
 FILE_NAME = "boot.pyz"
 
-_IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import ([\w, ]+)".format(re.escape(PACKAGE)), re.MULTILINE)
+_IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import \(?([\w, ]*)".format(re.escape(PACKAGE)), re.MULTILINE)
 _MAIN = "import sys\nfrom {0}.{1} import main\nsys.exit(main())\n".format(PACKAGE, FIRST)
 # the smallest that a zip file can say: the same sources shall make the same bytes
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Union
 
+from ansible_collections.zerodown.pm2.plugins.module_utils import _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import ProtocolError, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import Pm2Install
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -51,7 +52,13 @@ class Client:
         return isinstance(self._speak(), Rpc)
 
     def processes(self) -> List[Process]:
-        """All processes, PM2's own modules included."""
+        """All processes, PM2's own modules included, without what is only kept warm (see _standby.py)."""
+        # looked at first: what has just become one is no part of its app any more
+        standbys = _standby.read_all(self.home)
+        return _standby.without(standbys, self.everything())
+
+    def everything(self) -> List[Process]:
+        """All processes."""
         return parse_all(self._speak().processes())
 
     def prepare(self, definition: Dict[str, Any], timeout: float) -> None:

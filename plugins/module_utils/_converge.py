@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, FrozenSet, List, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _runner
-from ansible_collections.zerodown.pm2.plugins.module_utils._app import RELOADED, App
+from ansible_collections.zerodown.pm2.plugins.module_utils._app import ABSENT, RELOADED, STOPPED, App
 from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
     Limits,
     apply,
@@ -22,8 +22,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform
+from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_colour, live_colour
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import keep_watch, perform
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import end_standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
@@ -37,6 +39,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import secret_values
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
+from ansible_collections.zerodown.pm2.plugins.module_utils._standby import read_all as read_standbys
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
 
@@ -66,7 +69,7 @@ def converge(entries: List[Dict[str, Any]], state: str, settings: Settings) -> D
             # one that systemd starts brings its saved apps with it
             processes, plans = _plan(daemon, True, apps, settings)
             result.update(plan=[START_DAEMON, *as_data(plans, True)], diff=_diff(plans))
-        processes = _carry_out(daemon, plans, settings, result)
+        processes = _carry_out(daemon, plans, apps, settings, result)
     result["apps"] = _apps(plans, processes)
     return result
 
@@ -81,7 +84,10 @@ def _plan(daemon: Client, running: bool, apps: List[App], settings: Settings) ->
 
 
 def make_all(apps: List[App], processes: List[Process], settings: Settings) -> List[AppPlan]:
-    plans = [make(app, processes, time.time(), settings.steady_time) for app in apps]
+    now = time.time()
+    # as it is where it runs: each colour has its own address
+    coloured = [in_colour(app, live_colour(of_app(processes, app.name), app)) for app in apps]
+    plans = [make(app, processes, now, settings.steady_time) for app in coloured]
     for plan in plans:
         for warning in plan.warnings:
             settings.warn(warning)
@@ -106,7 +112,9 @@ def _diff(plans: List[AppPlan]) -> Dict[str, str]:
     return {"before": "".join(before for before, _after in changing), "after": "".join(after for _b, after in changing)}
 
 
-def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result: Dict[str, Any]) -> List[Process]:
+def _carry_out(
+    daemon: Client, plans: List[AppPlan], apps: List[App], settings: Settings, result: Dict[str, Any]
+) -> List[Process]:
     directories = {directory for plan in plans for directory in log_directories(plan.app)}
     directories |= {
         os.path.dirname(str(process.env.get(name)))
@@ -119,9 +127,11 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
     with Bus(settings.home.pub_socket) as bus:
         try:
             in_place = [plan for plan in plans if not plan.is_cutover]
+            _end_standbys(daemon, in_place)
             failures = apply(daemon, in_place, Limits(settings.steady_time, settings.start_timeout), bus)
             if not failures:
-                _cut_over([plan.app for plan in plans if plan.is_cutover], settings)
+                names = {plan.app.name for plan in plans if plan.is_cutover}
+                _cut_over([app for app in apps if app.name in names], settings)
         except Pm2Error as error:
             # what was done before it stays done, and is told
             with contextlib.suppress(Pm2Error):
@@ -133,6 +143,14 @@ def _carry_out(daemon: Client, plans: List[AppPlan], settings: Settings, result:
             data = [failure_data(failure, marks, bus, settings.log_lines) for failure in failures]
             raise Pm2Error(_message(failures, data, plans, processes), **{**result, "failures": data})
     return processes
+
+
+def _end_standbys(daemon: Client, plans: List[AppPlan]) -> None:
+    """Who stops or removes an app means all of it."""
+    ending = {plan.app.name for plan in plans if plan.app.state in (ABSENT, STOPPED)}
+    for standby in read_standbys(daemon.home):
+        if standby.name in ending:
+            end_standby(daemon, standby)
 
 
 def _cut_over(apps: List[App], settings: Settings) -> None:
@@ -164,7 +182,8 @@ def _cut_over(apps: List[App], settings: Settings) -> None:
         for sentence in aside.warnings:
             settings.warn(sentence)
 
-    _runner.run(work, "the cutover of {0}".format(", ".join(order.names)), receive)
+    what = "the cutover of {0}".format(", ".join(order.names))
+    _runner.run(work, what, receive, lambda: keep_watch(order, settings))
 
 
 def _message(

@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record
+from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record, _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge, may_go_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
-    Swap,
-    plan,
-)
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import WARM, Swap, may_serve_again, plan
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
     in_generation,
@@ -31,11 +29,13 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import h
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
+from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired_held, linger
 from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
     REVERT_DEADLINE,
     REVERT_HEALTHY_TIME,
     backward,
     forward,
+    warm_rules,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, Action, AppPlan, describe, of_app
@@ -54,8 +54,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._settlement import (
     unfinished,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
+from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
+from ansible_collections.zerodown.pm2.plugins.module_utils._switch import switch_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     START_TIMEOUT,
     Move,
@@ -112,6 +114,7 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     with _cutover_lock.held(settings.home, names, order.by, order.reason, order.lock_timeout, order.force):
         try:
             repaired = [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
+            end_expired_held(client, names)
             return _Run(order, settings, client, preload).run(repaired)
         except DaemonNotRunning as error:
             await_daemon(client, settings)
@@ -122,6 +125,11 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
             for name in names:
                 _journal.sweep(settings.home, name)
             sweep(settings.home)
+
+
+def keep_watch(order: Order, settings: Settings) -> None:
+    """What is left to do when the result is known: to end what stays warm, in its time."""
+    linger(connect(settings.home, settings.install, settings.warn), order.names)
 
 
 def _concerned(order: Order, home: Home) -> List[str]:
@@ -146,8 +154,23 @@ def _gone(order: Order, processes: List[Process]) -> List[Process]:
 
 
 def _check(swaps: List[Swap], client: Client, settings: Settings) -> None:
+    for swap in swaps:
+        if swap.app.cutover.proxy is not None:
+            try:
+                switch_of(swap.app.cutover.proxy).check()
+            except Pm2Error as error:
+                settings.refuse("App {0}: {1}".format(swap.app.name, error.message))
+    standbys = _standby.read_all(settings.home)
+    # the port of the candidate may be that of a standby, which ends before
+    everything = client.everything() if standbys and client.is_running() else []
+    warm = [item for item in everything if any(standby.is_of(item) for standby in standbys)]
     plans = [
-        AppPlan(swap.app, swap.old, actions=[Action(CREATE, swap.app.name, count=swap.app.instances)]) for swap in swaps
+        AppPlan(
+            swap.app,
+            [*swap.old, *of_app(warm, swap.app.name)],
+            actions=[Action(CREATE, swap.app.name, count=swap.app.instances)],
+        )
+        for swap in swaps
     ]
     check_host(plans, client.version() if client.is_running() else None, settings)
     if any(swap.app.takes_preload for swap in swaps) and not has_room(settings.home):
@@ -219,6 +242,8 @@ class _Run:
         self.live_before = read(order.layout).live if order.layout else None
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
+        warm = self._warm(order.names) if order.rollback else []
+        swaps = [self._from_standby(swap, warm) for swap in swaps]
         moves = [forward(swap, order, self.home, self.preload) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)
@@ -232,10 +257,29 @@ class _Run:
         )
         return self.result
 
+    def _warm(self, names: List[str]) -> List[Standby]:
+        """Standbys of the release that is to serve, all of one generation."""
+        order = self.order
+        root = order.layout.root if order.layout else None
+        found = [
+            item
+            for item in _standby.read_all(self.home)
+            if item.name in names and item.root == root and item.release == order.release
+        ]
+        return [item for item in found if item.generation == found[0].generation]
+
+    def _from_standby(self, swap: Swap, warm: List[Standby]) -> Swap:
+        for standby in warm:
+            own = [item for item in self.client.everything() if standby.is_of(item)]
+            if standby.name == swap.app.name and may_serve_again(swap, standby, own):
+                return dataclasses.replace(swap, proof=WARM)
+        return swap
+
     # the transaction ------------------------------------------------------------------------------------------
 
     def _plan_of(self, generation: str, moves: List[Move], gone: List[Process]) -> _journal.Journal:
         order = self.order
+        warm = {move.name for move in moves if move.proof == WARM}
         names = list(dict.fromkeys([*order.names, *[item.name for item in gone]]))
         return _journal.Journal(
             name=order.names[0],
@@ -251,6 +295,8 @@ class _Run:
             by=order.by,
             reason=order.reason,
             started=time.time(),
+            handovers=[move.handover.as_data() for move in moves if move.handover],
+            warm={item.name: dataclasses.asdict(item) for item in _standby.read_all(self.home) if item.name in warm},
         )
 
     def _transact(self, moves: List[Move], gone: List[Process]) -> List[Entry]:
@@ -258,7 +304,12 @@ class _Run:
         :returns: what ran before, as it would be saved.
         :raises Pm2Error: nothing has changed; or all has, and it could not be written down.
         """
-        generation = new_generation(self.order.release or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        warm = self._warm([move.name for move in moves if move.proof == WARM])
+        generation = (
+            warm[0].generation
+            if warm
+            else new_generation(self.order.release or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
+        )
         for move in moves:
             move.definitions = [
                 in_generation(item, generation, self.home, self.preload if is_ours(item["node_args"]) else None)
@@ -468,11 +519,25 @@ class _Run:
             for item in of_app(processes, move.name)
         ]
         return self._serve_again(
-            lambda earlier: earlier._transact(back, leaving),
+            lambda earlier: earlier._transact(earlier._from_standbys(back), leaving),
             apps=order.apps,
             entries=self.record_before.apps if self.record_before else [],
             release=self.live_before,
         )
+
+    def _from_standbys(self, back: List[Move]) -> List[Move]:
+        warm = self._warm([move.name for move in back])
+        return [self._back_to_standby(move, warm) for move in back]
+
+    def _back_to_standby(self, move: Move, warm: List[Standby]) -> Move:
+        """What was replaced just now may still run."""
+        for standby in warm:
+            own = [item for item in self.client.everything() if standby.is_of(item)]
+            colour = move.handover.colour if move.handover else None
+            is_whole = len(own) == len(move.definitions) and all(item.is_running() for item in own)
+            if standby.name == move.name and standby.colour == colour and is_whole:
+                return dataclasses.replace(move, proof=WARM, rules=warm_rules(move.rules))
+        return move
 
     def _serve_again(self, do: "Callable[[_Run], Any]", **what: Any) -> str:
         order = self.order

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
+from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_colour, live_colour, spare_colour
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import RESTART
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import differences, instance_number
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import CLUSTER
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
 # how the candidate is proven
@@ -31,6 +33,8 @@ OWN_PORT = "own_port"
 WATCHED = "watched"
 # only once it has taken the place of the old one
 AFTERWARDS = "afterwards"
+# it was proven when it served before, and still runs
+WARM = "warm"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Swap:
     :ivar proof: how the candidate is proven.
     :ivar outage: whether the old one stops serving before the new one serves.
     :ivar options: the names of the options that change.
+    :ivar colour: where the candidate listens; ``None`` without a proxy.
+    :ivar live: where the old one listens; ``None`` when it has no colour.
     """
 
     app: App
@@ -48,6 +54,8 @@ class Swap:
     proof: str
     outage: bool
     options: List[str]
+    colour: Optional[str] = None
+    live: Optional[str] = None
 
     def as_data(self) -> Dict[str, Any]:
         data: Dict[str, Any] = {
@@ -59,6 +67,8 @@ class Swap:
         }
         if self.options:
             data["options"] = self.options
+        if self.colour:
+            data["colour"] = self.colour
         if self.old:
             data["replaces"] = [process.pm_id for process in self.old]
         return data
@@ -67,6 +77,7 @@ class Swap:
 def needs_swap(app: App, processes: List[Process]) -> bool:
     """Whether what runs is not what is declared."""
     own = of_app(processes, app.name)
+    app = in_colour(app, live_colour(own, app))
     if len(own) != app.instances:
         return True
     numbers = sorted(instance_number(process) for process in own)
@@ -80,11 +91,14 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
     :raises Pm2Error: it cannot be replaced without an outage that nobody accepted; says what to do.
     """
     own = of_app(processes, app.name)
-    changed = {difference.option for process in own for difference in differences(app, process)}
+    live = live_colour(own, app)
+    changed = {difference.option for process in own for difference in differences(in_colour(app, live), process)}
     if own and len(own) != app.instances:
         changed.add("instances")
     options = sorted(changed)
     running = [process for process in own if process.is_running()]
+    if app.cutover.proxy is not None:
+        return _behind_proxy(app, own, bool(running), live, options)
     must_listen = app.cutover.must_listen(app.port)
     if not must_listen:
         return _quiet(app, own, running, options)
@@ -100,6 +114,38 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
     if app.cutover.strategy != RESTART:
         raise Pm2Error(_refusal(app))
     return Swap(app, own, HELD if app.takes_preload else _proof_on_own_port(app, True), True, options)
+
+
+def _behind_proxy(app: App, own: List[Process], serves: bool, live: Optional[str], options: List[str]) -> Swap:
+    """Each generation has an address of its own, so any app can be replaced side by side that bears to run twice."""
+    if app.instances > 1 and not app.is_cluster:
+        raise Pm2Error(
+            "App {0}: behind a proxy it has one address, which {1} processes in fork mode cannot share; let the server "
+            "make its own workers (uvicorn --workers, gunicorn --workers), or use cluster mode.".format(
+                app.name, app.instances
+            )
+        )
+    colour = spare_colour(live)
+    app = in_colour(app, colour)
+    # what a socket's path is given is not asked before it listens
+    is_held = app.takes_preload and app.port is not None
+    if serves and not app.cutover.overlap:
+        return Swap(app, own, AFTERWARDS, True, options, colour, live)
+    outage = serves and app.cutover.strategy == RESTART
+    return Swap(app, own, HELD if is_held else AFTERWARDS if outage else WATCHED, outage, options, colour, live)
+
+
+def may_serve_again(swap: Swap, standby: Standby, warm: List[Process]) -> bool:
+    """Whether the standby is what the app is to be replaced by.
+
+    :param warm: its processes.
+    """
+    return (
+        not swap.outage
+        and standby.colour == swap.colour
+        and len(warm) == swap.app.instances
+        and all(item.is_running() and not differences(swap.app, item) for item in warm)
+    )
 
 
 def _quiet(app: App, own: List[Process], running: List[Process], options: List[str]) -> Swap:
@@ -137,8 +183,9 @@ def _refusal(app: App) -> str:
             "port to itself; set strategy to restart for this one change of its mode.".format(app.name)
         )
     return (
-        "App {0}: in fork mode it cannot be replaced without an outage, because PM2 lets one process have a port; set "
-        "instances for a Node app (cluster mode), or strategy to restart to accept a short outage.".format(app.name)
+        "App {0}: in fork mode it cannot be replaced without an outage, because PM2 lets one process have a port; put "
+        "it behind a proxy (option proxy), set instances for a Node app (cluster mode), or strategy to restart to "
+        "accept a short outage.".format(app.name)
     )
 
 

@@ -32,6 +32,7 @@ class Rules:
 
     :ivar count: how many processes.
     :ivar port: that they must listen on; ``None`` when any will do.
+    :ivar path: of the unix socket that they must listen on instead.
     :ivar listens: whether they must listen at all.
     :ivar checks: made on each process.
     :ivar min_healthy_time: seconds.
@@ -47,6 +48,7 @@ class Rules:
     min_healthy_time: float = 10.0
     healthy_deadline: float = 300.0
     memory_max: Optional[int] = None
+    path: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,10 @@ class Verdict:
 class Gate:
     """The processes of one app at the gate. It has no clock: every call is told the time, in seconds."""
 
-    def __init__(self, rules: Rules, started: float) -> None:
+    def __init__(self, rules: Rules, started: float, restarts: Optional[Dict[int, int]] = None) -> None:
+        """:param restarts: of processes that ran before, by pm_id; these do not count."""
         self.rules = rules
+        self.restarts = restarts or {}
         self.started = started
         self.healthy_since: Optional[float] = None
         self._pids: Dict[int, int] = {}
@@ -154,7 +158,8 @@ class Gate:
         if process.pid:
             self._pids.setdefault(process.pm_id, process.pid)
         first = self._pids.get(process.pm_id)
-        if process.status == ERRORED or process.restarts > 0 or (first and process.pid not in (None, first)):
+        restarts = process.restarts - self.restarts.get(process.pm_id, 0)
+        if process.status == ERRORED or restarts > 0 or (first and process.pid not in (None, first)):
             return Verdict(FAILED, "ended {0:.1f} s after it was started".format(now - self.started), process)
         # one that is not started again may have ended before anybody saw its pid
         was_there = first is not None or process.exit_code is not None
@@ -222,7 +227,7 @@ class Gate:
         if sample.ports is None:
             return "runs, but did not answer the gate: its event loop is blocked, or it was not started by Node"
         return "does not listen on {0}".format(
-            "any port" if self.rules.port is None else "port {0}".format(self.rules.port)
+            self.rules.path or ("any port" if self.rules.port is None else "port {0}".format(self.rules.port))
         )
 
 

@@ -264,7 +264,7 @@ def _delete_revenants(client: Client, processes: List[Process]) -> None:
     end = time.monotonic() + RETURN_WITHIN
     while processes and time.monotonic() < end:
         time.sleep(POLL_INTERVAL)
-        back = [item for item in client.processes() if any(_is_same(item, process) for process in processes)]
+        back = [item for item in client.everything() if any(_is_same(item, process) for process in processes)]
         for item in back:
             _delete(client, item)
         if back:
@@ -273,13 +273,13 @@ def _delete_revenants(client: Client, processes: List[Process]) -> None:
 
 def _delete(client: Client, process: Process) -> None:
     # a daemon that was started again meanwhile gives the numbers to others
-    if not any(_is_same(item, process) for item in client.processes()):
+    if not any(_is_same(item, process) for item in client.everything()):
         return
     try:
         client.delete(process.pm_id, stop_timeout(process))
     except RpcError:
         # somebody else removed it
-        if any(_is_same(item, process) for item in client.processes()):
+        if any(_is_same(item, process) for item in client.everything()):
             raise
 
 

@@ -51,6 +51,8 @@ class Journal:
     :ivar rollback: whether it is one that was live before.
     :ivar drain_timeout: seconds that the connections of the old generation have.
     :ivar started: seconds since 1970.
+    :ivar handovers: of the apps behind a proxy, see _handover.py.
+    :ivar warm: of the apps whose candidate is a standby that serves again: what _standby.py said of it, by name.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Journal:
     by: str = ""
     reason: Optional[str] = None
     started: float = 0.0
+    handovers: List[Dict[str, Any]] = field(default_factory=list)
+    warm: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
 
     @property

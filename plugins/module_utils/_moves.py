@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import (
     AFTERWARDS,
     HELD,
     OWN_PORT,
+    WARM,
     WATCHED,
     Swap,
     rules_port,
@@ -26,6 +28,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, definition_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import Handover
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import of_app
@@ -44,7 +47,10 @@ NO_GATE_HEALTHY_TIME = 0.5
 def forward(swap: Swap, order: Order, home: Home, preload: str) -> Move:
     """The way from what runs to what is declared."""
     app = swap.app
-    return Move(
+    is_gated = order.gate and swap.proof != WARM
+    handover = _handover(swap, order)
+    path = _path_of(handover)
+    move = Move(
         app.name,
         definitions=definitions(app, list(range(app.instances)), "", home, preload if app.takes_preload else None),
         old=swap.old,
@@ -54,15 +60,43 @@ def forward(swap: Swap, order: Order, home: Home, preload: str) -> Move:
             app.name,
             app.instances,
             port=rules_port(app),
+            path=path,
             # without the preload only a port that is declared can be looked at
-            listens=app.cutover.must_listen(app.port) and (swap.proof == HELD or app.port is not None),
+            listens=app.cutover.must_listen(app.port)
+            and (swap.proof == HELD or app.port is not None or path is not None),
             checks=app.cutover.health if order.gate else (),
-            min_healthy_time=order.min_healthy_time if order.gate else NO_GATE_HEALTHY_TIME,
+            min_healthy_time=order.min_healthy_time if is_gated else NO_GATE_HEALTHY_TIME,
             healthy_deadline=order.healthy_deadline,
             memory_max=app.definition.get("max_memory_restart"),
         ),
         drain_timeout=app.cutover.drain_timeout,
+        handover=handover,
+        canary=app.cutover.canary if is_gated else None,
         **_probe(swap, home),
+    )
+    return dataclasses.replace(move, rules=warm_rules(move.rules)) if swap.proof == WARM else move
+
+
+def _path_of(handover: Optional[Handover]) -> Optional[str]:
+    """The unix socket that the candidate listens on, behind a proxy."""
+    address = handover.proxy.endpoint(handover.colour) if handover else None
+    return address if isinstance(address, str) else None
+
+
+def _handover(swap: Swap, order: Order) -> Optional[Handover]:
+    options = swap.app.cutover
+    if options.proxy is None or swap.colour is None:
+        return None
+    return Handover(
+        swap.app.name,
+        options.proxy,
+        swap.colour,
+        swap.live,
+        options.candidate_variable,
+        # what is left by a rollback is not gone back to
+        standby_time=0.0 if order.rollback or swap.outage else options.standby_time,
+        drain_timeout=options.drain_timeout,
+        waits=swap.outage,
     )
 
 
@@ -90,6 +124,10 @@ def backward(moves: List[Move], before: List[Entry], processes: List[Process], p
         held = all(is_ours(entry["node_args"]) for entry in entries)
         move = by_name.get(name)
         outage = move.outage if move else False
+        handover = _swapped(move.handover) if move and move.handover else None
+        path = _path_of(handover)
+        # a socket's path is not held
+        held = held and path is None
         found.append(
             Move(
                 name,
@@ -103,19 +141,34 @@ def backward(moves: List[Move], before: List[Entry], processes: List[Process], p
                     for entry in entries
                 ],
                 old=of_app(processes, name),
-                proof=HELD if held else AFTERWARDS if outage else WATCHED,
+                proof=AFTERWARDS if outage and not held else HELD if held else WATCHED,
                 outage=outage,
                 rules=Rules(
                     name,
                     len(entries),
-                    listens=bool(held and move and move.rules.listens),
+                    port=handover.proxy.port(handover.colour) if handover else None,
+                    path=path,
+                    listens=bool((held or handover) and move and move.rules.listens),
                     min_healthy_time=REVERT_HEALTHY_TIME,
                     healthy_deadline=REVERT_DEADLINE,
                 ),
                 drain_timeout=move.drain_timeout if move else 0.0,
+                handover=handover,
             )
         )
     return found
+
+
+def _swapped(handover: Handover) -> Optional[Handover]:
+    """The way back; ``None`` to what had no colour."""
+    if handover.live is None:
+        return None
+    return dataclasses.replace(handover, colour=handover.live, live=handover.colour, standby_time=0.0)
+
+
+def warm_rules(rules: Rules) -> Rules:
+    """A standby has held for long."""
+    return dataclasses.replace(rules, min_healthy_time=0.0)
 
 
 def _free_port() -> int:

@@ -273,7 +273,11 @@ def by_cutover(plan: AppPlan) -> AppPlan:
     generation replaces them all. Adding or removing some needs none."""
     app = plan.app
     running = [process for process in plan.processes if process.is_running()]
-    if (
+    if app.cutover.proxy is not None:
+        # the proxy must be told, whatever starts
+        if app.state not in (ONLINE, RELOADED) or not plan.starts:
+            return plan
+    elif (
         app.state not in (ONLINE, RELOADED)
         or not app.is_cluster
         or not app.cutover.replaces_side_by_side

@@ -38,18 +38,25 @@ class Aside:
 Work = Callable[[Aside], Dict[str, Any]]
 
 
-def run(work: Work, what: str, receive: Callable[[Aside], None]) -> Dict[str, Any]:
+def _nothing() -> None:
+    """Afterwards."""
+
+
+def run(
+    work: Work, what: str, receive: Callable[[Aside], None], afterwards: Callable[[], None] = _nothing
+) -> Dict[str, Any]:
     """The result of ``work``, made by a process of a session of its own.
 
     :param work: gives back plain data.
     :param what: names the deed in an error ("the cutover of web").
     :param receive: takes what the work said aside.
+    :param afterwards: done by that process when its result was given, for as long as it takes; nobody waits for it.
     :raises Pm2Error: what ``work`` raised; or the process was killed.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_independent(reader, writer, work)
+        _become_independent(reader, writer, work, afterwards)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
@@ -67,7 +74,7 @@ def run(work: Work, what: str, receive: Callable[[Aside], None]) -> Dict[str, An
     return result
 
 
-def _become_independent(reader: int, writer: int, work: Work) -> None:
+def _become_independent(reader: int, writer: int, work: Work, afterwards: Callable[[], None]) -> None:
     """In the first child; never returns. Its own child has no terminal, no parent that waits, and none of our pipes."""
     status = 1
     try:
@@ -84,6 +91,9 @@ def _become_independent(reader: int, writer: int, work: Work) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         _answer(writer, _outcome(work))
+        os.close(writer)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        afterwards()
         status = 0
     finally:
         os._exit(status)

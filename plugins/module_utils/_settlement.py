@@ -15,6 +15,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import load
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import align, without_warm
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
@@ -40,11 +41,14 @@ def bring_back(client: Client, settings: Settings) -> None:
     except Pm2Error as error:
         settings.warn(error.message)
         return
+    entries = without_warm(client.home, entries)
     for journal in _journal.read_all(client.home):
         entries = _journal.settled(client.home, journal, entries)
     report = resurrect(client, entries, START_TIMEOUT)
     for sentence in report.skipped + report.failed:
         settings.warn("Not started: {0}".format(sentence))
+    for sentence in align(client.home, entries):
+        settings.warn(sentence)
 
 
 def await_daemon(client: Client, settings: Settings) -> None:
@@ -66,7 +70,8 @@ def unfinished(home: Home, names: List[str]) -> List[_journal.Journal]:
 def repair(client: Client, journal: _journal.Journal, settings: Settings) -> str:
     """Undo or finish what a run that was killed left behind; a sentence that says so."""
     if _journal.is_committed(client.home, journal):
-        finish(client, journal, keep=None)
+        for sentence in finish(client, journal, keep=None):
+            settings.warn(sentence)
         return "An interrupted cutover of {0} to {1} was finished.".format(
             ", ".join(journal.names), journal.release or journal.generation
         )
@@ -96,15 +101,14 @@ def finish(
     :param timings: seconds by step, for the deploy log.
     :returns: what a person should know.
     """
-    retire_replaced(client, journal)
-    notices: List[str] = []
+    notices = retire_replaced(client, journal)
     if journal.root and journal.release:
         layout = Layout.at(journal.root)
         _record.confirm(layout, journal.release)
         overview = read(layout)
         # it may have been switched, and not yet logged
         if overview.live != journal.release or overview.history.sequence[-1:] != [journal.release]:
-            notices = go_live(
+            notices += go_live(
                 layout,
                 journal.release,
                 journal.rollback,

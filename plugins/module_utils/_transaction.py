@@ -18,11 +18,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _gate, _journal
+from ansible_collections.zerodown.pm2.plugins.module_utils import _canary, _gate, _journal, _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import AFTERWARDS, HELD, OWN_PORT
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import AFTERWARDS, HELD, OWN_PORT, WARM
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
@@ -39,12 +39,22 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     retire,
     status_or_none,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import (
+    Handover,
+    end_standby,
+    end_waiting,
+    hand_back,
+    hand_over,
+)
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._ports import foreign_holder
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import CanaryOptions, other
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save, settle
+from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
 
@@ -57,6 +67,10 @@ START_TIMEOUT = 30.0
 HANG_PATIENCE = 60.0
 CHECKERS = 8
 CONNECT_TIMEOUT = 1.0
+# between two looks at a canary, seconds
+CANARY_INTERVAL = 0.1
+# beside the steps of the journal, in the timings
+CANARY = "canary"
 # for an app that was not known to listen
 PORT_HINT = (
     "The app listens; declare its port (port, or PORT in env). If what runs, or is to run, is in fork mode, also set "
@@ -75,6 +89,8 @@ class Move:
     :ivar rules: what the candidate must do.
     :ivar probe: the definition of a stand-in on a port of its own.
     :ivar drain_timeout: seconds that the connections of the old ones have.
+    :ivar handover: of its traffic; ``None`` without a proxy.
+    :ivar canary: the steps; ``None`` for all traffic at once.
     """
 
     name: str
@@ -86,6 +102,8 @@ class Move:
     drain_timeout: float = 30.0
     probe: Optional[Definition] = field(default=None, repr=False)
     probe_port: Optional[int] = None
+    handover: Optional[Handover] = None
+    canary: Optional[CanaryOptions] = None
 
 
 class Rejected(Pm2Error):
@@ -134,18 +152,47 @@ class Transaction:
         :raises Rejected: it did not pass.
         """
         with self._timed(_journal.PROVE):
+            for move in self.moves:
+                if move.handover and move.proof != WARM:
+                    self._clear(move.handover)
             hold(self.home, self.journal.generation)
             gates = {}
             for move in self.moves:
                 if move.proof == AFTERWARDS:
                     continue
                 gates[move.name] = Gate(_probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
-                if move.proof == OWN_PORT and move.probe:
+                if move.proof == WARM:
+                    # its place in the journal makes it the candidate now
+                    _standby.forget(self.home, move.name)
+                    own = self.generations[move.name].mine(self.client.processes())
+                    restarts = {item.pm_id: item.restarts for item in own}
+                    gates[move.name] = Gate(move.rules, time.monotonic(), restarts)
+                elif move.proof == OWN_PORT and move.probe:
                     self.tell("{0}: a candidate is checked on port {1}".format(move.name, move.probe_port))
                     self.probes[move.name].start([move.probe], START_TIMEOUT)
                 else:
                     self.generations[move.name].start(move.definitions, START_TIMEOUT)
             self._pass(gates)
+
+    def _clear(self, handover: Handover) -> None:
+        """:raises Pm2Error: the address of the candidate is somebody else's."""
+        for standby in _standby.read_all(self.home):
+            if standby.name == handover.name:
+                end_standby(self.client, standby)
+        address = handover.proxy.endpoint(handover.colour)
+        if accepts(address):
+            port = handover.proxy.port(handover.colour)
+            holder = foreign_holder(port, []) if port else None
+            raise Pm2Error(
+                "App {0}: somebody listens on {1} already ({2}), where its new generation is to listen; end it, or "
+                "name another in proxy.".format(
+                    handover.name, handover.proxy.addresses[handover.colour], holder or "who cannot be told"
+                )
+            )
+        if isinstance(address, str):
+            # what was killed leaves its socket behind, and not every server removes it
+            with contextlib.suppress(OSError):
+                os.unlink(address)
 
     def open(self) -> None:
         """Let the new generation take traffic, and see that it holds.
@@ -159,24 +206,65 @@ class Transaction:
                 self._open(move)
             let_through(self.home, self.journal.generation)
             settled = {
-                move.name: Gate(
-                    Rules(
-                        move.name,
-                        len(move.definitions),
-                        # it may close what it listened on, or get stuck, when traffic comes
-                        port=move.rules.port,
-                        listens=move.rules.listens,
-                        min_healthy_time=SETTLE_TIME,
-                        healthy_deadline=SETTLE_DEADLINE,
-                    ),
-                    time.monotonic(),
-                )
-                for move in self.moves
+                move.name: Gate(_settled_rules(move), time.monotonic()) for move in self.moves if move.proof != WARM
             }
             self._pass(settled)
+        if any(move.handover for move in self.moves):
+            with self._timed(CANARY):
+                self._shift()
+
+    def _shift(self) -> None:
+        """Give the candidates behind a proxy their traffic, in the steps of their canaries.
+
+        :raises Rejected: a candidate fails with traffic; the proxy still gives it some.
+        """
+        moved = [(move, move.handover) for move in self.moves if move.handover]
+        for move, handover in moved:
+            steps = [share for share in move.canary.shares if share < 100] if move.canary and handover.live else []
+            for share in steps:
+                self._step(move, handover, share)
+        for _move, handover in moved:
+            handover.switch.share(handover.colour, 100)
+
+    def _step(self, move: Move, handover: Handover, share: int) -> None:
+        options = move.canary
+        assert options
+        self.tell("{0}: {1} % of the traffic goes to the new generation".format(move.name, share))
+        switch = handover.switch
+        before = switch.counters()
+        switch.share(handover.colour, share)
+        start = time.monotonic()
+        gates = {each.name: Gate(_settled_rules(each), start) for each in self.moves if each.proof != WARM}
+        with contextlib.ExitStack() as stack:
+            checkers = {name: stack.enter_context(Checkers(1)) for name in gates}
+            while True:
+                processes = self.client.processes()
+                for each in self.moves:
+                    if each.name in gates:
+                        verdict = self._look(each, gates[each.name], processes, checkers[each.name])
+                        if verdict.is_final and verdict.state != _gate.PASSED:
+                            raise self._rejected(each.name, verdict)
+                now = switch.counters()
+                window = _canary.Window(
+                    share,
+                    time.monotonic() - start,
+                    _canary.since(now[handover.colour], before[handover.colour]),
+                    _canary.since(now[other(handover.colour)], before[other(handover.colour)]),
+                )
+                reason = _canary.breach(options, window)
+                if reason:
+                    raise self._rejected(move.name, Verdict(_gate.FAILED, reason))
+                if _canary.is_over(options, window):
+                    return
+                reason = _canary.ran_out(options, window)
+                if reason:
+                    raise self._rejected(move.name, Verdict(_gate.UNDECIDED, reason))
+                time.sleep(CANARY_INTERVAL)
 
     def _open(self, move: Move) -> None:
         generation = self.generations[move.name]
+        if move.outage and move.handover and move.handover.live:
+            self._let_wait(move.handover, move.handover.live)
         if move.proof == HELD:
             if move.outage:
                 close(self.home, move.old)
@@ -199,6 +287,12 @@ class Transaction:
         generation.start(move.definitions, START_TIMEOUT)
         if move.proof == AFTERWARDS:
             self._pass({move.name: Gate(move.rules, time.monotonic())})
+
+    def _let_wait(self, handover: Handover, colour: str) -> None:
+        try:
+            handover.switch.hold(colour)
+        except Pm2Error as error:
+            self.tell("{0}: requests fail while it is restarted: {1}".format(handover.name, error.message))
 
     def commit(self) -> None:
         """Save the process list with the new generation in place of the old one."""
@@ -227,7 +321,8 @@ class Transaction:
 
     def retire(self) -> None:
         with self._timed(_journal.RETIRE):
-            retire_replaced(self.client, self.journal)
+            for sentence in retire_replaced(self.client, self.journal):
+                self.tell(sentence)
             # says only how far it is: whoever comes after a commit finishes everything, and may do it twice
             with contextlib.suppress(Pm2Error):
                 self.journal = _journal.advance(self.home, self.journal, _journal.RECORD)
@@ -261,10 +356,10 @@ class Transaction:
         probing = self.probes[move.name].mine(processes)
         generation = self.probes[move.name] if probing else self.generations[move.name]
         samples = generation.samples(processes, self.bus)
-        port = gate.rules.port
-        if port is not None and not any(has_gate(sample.process) for sample in samples):
-            # no preload to ask, and the one before is gone or on another port: whoever answers is the candidate
-            found = frozenset([port]) if _accepts(port) else frozenset()
+        address = _address(gate.rules)
+        if isinstance(address, str) or (address and not any(has_gate(sample.process) for sample in samples)):
+            # no preload to ask, and the one before is gone or has another address: whoever answers is the candidate
+            found = frozenset([gate.rules.port or 0]) if accepts(address) else frozenset()
             samples = [Sample(sample.process, found, sample.fault) for sample in samples]
         now = time.monotonic()
         for (pm_id, number), outcome in checkers.collect():
@@ -272,8 +367,8 @@ class Transaction:
         for pm_id, number, check in gate.due(samples, now):
             process = next(sample.process for sample in samples if sample.process.pm_id == pm_id)
             # a stand-in is on another port than the declared one
-            at = port if check.port in (None, move.rules.port) else check.port
-            endpoint = _endpoint(generation, process, at)
+            at = gate.rules.port if check.port in (None, move.rules.port) else check.port
+            endpoint = gate.rules.path or _endpoint(generation, process, at)
             checkers.submit((pm_id, number), check, endpoint, _environment(process), str(process.env.get("pm_cwd")))
         return gate.judge(samples, now)
 
@@ -297,6 +392,25 @@ class Transaction:
             yield
         finally:
             self.timings[step] = round(time.monotonic() - start, 3)
+
+
+def _settled_rules(move: Move) -> Rules:
+    """It may close what it listened on, or get stuck, when traffic comes."""
+    return Rules(
+        move.name,
+        len(move.definitions),
+        port=move.rules.port,
+        path=move.rules.path,
+        listens=move.rules.listens,
+        min_healthy_time=SETTLE_TIME,
+        healthy_deadline=SETTLE_DEADLINE,
+    )
+
+
+def _address(rules: Rules) -> Optional[Endpoint]:
+    if rules.path is not None:
+        return rules.path
+    return None if rules.port is None else ("127.0.0.1", rules.port)
 
 
 def _probe_rules(move: Move) -> Rules:
@@ -331,12 +445,12 @@ def _environment(process: Process) -> Dict[str, str]:
     return {str(name): str(value) for name, value in (process.env.get("env") or {}).items()}
 
 
-def _accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), CONNECT_TIMEOUT).close()
-    except OSError:
-        return False
-    return True
+def accepts(address: Endpoint) -> bool:
+    """Whether anybody listens there."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(CONNECT_TIMEOUT)
+        return connection.connect_ex(address) == 0
 
 
 def _make_directory(path: str) -> None:
@@ -358,25 +472,35 @@ def undo(client: Client, journal: Journal) -> List[str]:
     :returns: a sentence for each process of the old generation that could not be brought back.
     """
     home = client.home
+    untold = hand_back(journal)
+    for standby in journal.warm.values():
+        _standby.write(home, Standby(**standby))
     for name in journal.names:
         for generation in (journal.generation, journal.probe):
-            Generation(client, name, generation).discard()
+            if name not in journal.warm:
+                Generation(client, name, generation).discard()
     old = [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names]
     closed = reopen(home, old)
     entries = _journal.load_before(home, journal.name)
     report = resurrect(client, entries, START_TIMEOUT, beside=(journal.generation, journal.probe))
+    end_waiting(journal)
     settle(home, journal)
-    return closed + report.skipped + report.failed
+    return untold + closed + report.skipped + report.failed
 
 
-def retire_replaced(client: Client, journal: Journal) -> None:
-    """End whatever bears the names of the app and is not of the new generation."""
+def retire_replaced(client: Client, journal: Journal) -> List[str]:
+    """End whatever bears the names of the app and is not of the new generation, but for what is kept warm.
+
+    :returns: a sentence for each app whose proxy could not be told.
+    """
+    untold = hand_over(client, journal)
     old = [
         item
         for item in client.processes()
         if item.name in journal.names and not item.is_module and item.generation != journal.generation
     ]
     retire(client, old, journal.drain_timeout)
+    return untold
 
 
 def wait_for_daemon(client: Client, revive: Callable[[], Any], patience: float) -> None:

@@ -314,7 +314,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._activate import may_go_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, apps_argument
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform, preview
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import keep_watch, perform, preview
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import parse, smoke_arguments
@@ -358,7 +358,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
         receive(aside)
         return {**result, "release": release}
     what = "the cutover of {0}".format(", ".join(order.names))
-    result = _runner.run(perform_it, what, receive)
+    result = _runner.run(perform_it, what, receive, lambda: keep_watch(order, settings))
     return {**result, **({"abandoned": abandoned} if abandoned else {})}
 
 

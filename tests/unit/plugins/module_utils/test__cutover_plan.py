@@ -125,8 +125,18 @@ def test_another_mode(had: dict[str, Any], has: dict[str, Any], beside: tuple[st
 @pytest.mark.parametrize(
     ("had", "has", "why", "remedies"),
     [
-        (FORK, FORK, "PM2 lets one process have a port; set instances", [RESTART, {**CLUSTER, **RESTART}]),
-        (FORK, {**FORK, "strategy": "generation"}, "PM2 lets one process have a port; set instances", [RESTART]),
+        (
+            FORK,
+            FORK,
+            "PM2 lets one process have a port; put it behind a proxy (option proxy), set instances",
+            [RESTART, {**CLUSTER, **RESTART}],
+        ),
+        (
+            FORK,
+            {**FORK, "strategy": "generation"},
+            "PM2 lets one process have a port; put it behind a proxy (option proxy), set instances",
+            [RESTART],
+        ),
         (PYTHON, PYTHON, "or strategy to restart to accept a short outage.", [RESTART]),
         (FORK, CLUSTER, "what runs now is in fork mode", [RESTART]),
         (FORK, CLUSTER, "set strategy to restart for this one change of its mode.", [RESTART]),
