@@ -51,6 +51,20 @@ CUTOVER_EXAMPLES: dict[str, Any] = {
     "candidate_args": ["--port={port}"],
     "drain_timeout": 60,
     "health": [{"path": "/health"}],
+    "proxy": {"ports": [8001, 8002]},
+    "canary": [5, 25, 100],
+    "canary_time": 120,
+    "canary_requests": 100,
+    "canary_deadline": 900,
+    "canary_errors_max": 0.5,
+    "canary_slowdown_max": 1.5,
+    "standby_time": 600,
+}
+# what means nothing without another option
+CUTOVER_NEEDS: dict[str, dict[str, Any]] = {
+    name: {"proxy": {"ports": [8001, 8002]}, **({"canary": [50, 100]} if name.startswith("canary_") else {})}
+    for name in CUTOVER_EXAMPLES
+    if name.startswith("canary") or name == "standby_time"
 }
 HEALTH_HEAD = """## A check of `health`
 
@@ -95,7 +109,10 @@ def page() -> str:
         sections.append(f"## {name}\n\n{text}{aliases}\n\n```yaml\n{example}```\n")
     sections.append(CUTOVER_HEAD)
     for name in cutover_arguments():
-        sections.append(_section("###", name, documented[name]["description"], CUTOVER_EXAMPLES[name]))
+        description = documented[name]["description"]
+        for inner, option in documented[name].get("options", {}).items() if name == "proxy" else ():
+            description = [*description, f"`{inner}`:", *option["description"]]
+        sections.append(_section("###", name, description, CUTOVER_EXAMPLES[name]))
     sections.append(HEALTH_HEAD)
     for name, option in documented["health"]["options"].items():
         sections.append(_section("###", name, option["description"], HEALTH_EXAMPLES[name]))

@@ -38,6 +38,9 @@ class FakeClient(Client):
         self.before_answer()
         return list(self.list)
 
+    def everything(self) -> list[Process]:
+        return self.processes()
+
     def prepare(self, definition: dict[str, Any], timeout: float) -> None:  # noqa: ARG002 - the real one's
         self.calls.append(("prepare", definition.get("NODE_APP_INSTANCE")))
         pm_id = max((item.pm_id for item in self.list), default=-1) + 1

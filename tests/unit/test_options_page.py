@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dev.options_page import CUTOVER_EXAMPLES, HEALTH_EXAMPLES, PAGE, page
+from dev.options_page import CUTOVER_EXAMPLES, CUTOVER_NEEDS, HEALTH_EXAMPLES, PAGE, page
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import (
     cutover_arguments,
@@ -23,5 +23,6 @@ def test_the_examples_of_the_cutover_are_right() -> None:
         assert len(parsed) == 1
     assert set(HEALTH_EXAMPLES) == set(health_arguments()["options"])
     for name, value in CUTOVER_EXAMPLES.items():
-        assert parse_cutover_options("shop", {name: value}) != parse_cutover_options("shop", {}), name
+        needs = CUTOVER_NEEDS.get(name, {})
+        assert parse_cutover_options("shop", {**needs, name: value}) != parse_cutover_options("shop", needs), name
     assert set(CUTOVER_EXAMPLES) == set(cutover_arguments())

@@ -17,10 +17,12 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options impo
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import CommandCheck, HttpCheck
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import proxy_arguments
 
 HTTP: dict[str, Any] = {"path": "/health"}
 TCP: dict[str, Any] = {"type": "tcp"}
 COMMAND: dict[str, Any] = {"type": "command", "command": ["bin/check"]}
+PORTS: dict[str, Any] = {"ports": [8001, 8002]}
 
 
 def parsed(**options: Any) -> CutoverOptions:
@@ -48,12 +50,19 @@ def test_what_is_given() -> None:
     options = parsed(**given, health=[HTTP, COMMAND])
     assert {name: getattr(options, name) for name in given} == given
     assert [type(check) for check in options.health] == [HttpCheck, CommandCheck]
-    assert {*given, "health"} == set(cutover_arguments())
+    assert {*given, "health", *proxy_arguments()} == set(cutover_arguments())
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"strategy": "proxy"}, "strategy proxy needs proxy, which says where the app listens."),
+        ({"canary": [5, 100]}, "canary needs proxy"),
+        ({"standby_time": 5.0}, "standby_time needs proxy"),
+        ({"proxy": PORTS, "standby_time": -1.0}, "standby_time must be from 0 to 86400 seconds."),
+        ({"proxy": PORTS, "strategy": "generation"}, "strategy generation leaves proxy unused"),
+        ({"proxy": PORTS, "listens": False}, "what stands behind a proxy listens"),
+        ({"proxy": PORTS, "candidate_args": ["{port}"]}, "write {port} into args instead of candidate_args"),
         ({"drain_timeout": -1.0}, "drain_timeout must be from 0 to 86400 seconds."),
         ({"drain_timeout": float("nan")}, "drain_timeout must be from 0 to 86400 seconds."),
         ({"drain_timeout": float("inf")}, "drain_timeout must be from 0 to 86400 seconds."),
