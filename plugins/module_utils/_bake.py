@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _health
 from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import WORKERS, Generation, lost
-from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Check, Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work
 from ansible_collections.zerodown.pm2.plugins.module_utils._probe import HEALTHY, UNHEALTHY, Probe
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import LAUNCHING, Process
@@ -26,11 +26,18 @@ FAILURES_MAX = 3
 MEMORY_FLOOR = 32 * 2**20
 
 
+def _says_nothing() -> Optional[str]:
+    """For an app without a proxy."""
+    return None
+
+
 @dataclass(frozen=True)
 class Watched:
     """One app in the bake.
 
     :ivar port: where traffic reaches it.
+    :ivar path: of the unix socket where it does instead.
+    :ivar errors: tells what the proxy in front of it says against it; completes "it ...".
     :ivar memory_before: bytes that a process of the old generation used; ``None`` without one.
     :ivar restarts_before: that do not count, by pm_id.
     """
@@ -41,6 +48,15 @@ class Watched:
     checks: Tuple[Check, ...]
     memory_before: Optional[float]
     restarts_before: Dict[int, int] = field(default_factory=dict)
+    path: Optional[str] = None
+    errors: Callable[[], Optional[str]] = _says_nothing
+
+    def endpoint(self, port: Optional[int]) -> Optional[Endpoint]:
+        """:param port: another one than its own."""
+        if port is None and self.path:
+            return self.path
+        port = port or self.port
+        return ("127.0.0.1", port) if port else None
 
 
 def mean_memory(processes: List[Process]) -> Optional[float]:
@@ -56,14 +72,13 @@ def smoke(checks: List[Check], apps: List[Watched]) -> Optional[Failure]:
     """
     if not checks or not apps:
         return None
-    first = next((app for app in apps if app.port), apps[0])
+    first = next((app for app in apps if app.endpoint(None)), apps[0])
     processes = first.generation.mine(first.generation.client.processes())
     for check in checks:
-        port = check.port or first.port
         process = processes[0] if processes else None
         outcome = _health.run(
             check,
-            ("127.0.0.1", port) if port else None,
+            first.endpoint(check.port),
             {str(key): str(value) for key, value in (process.env.get("env") or {}).items()} if process else {},
             str(process.env.get("pm_cwd")) if process else "/",
         )
@@ -99,6 +114,9 @@ def watch(apps: List[Watched], bake_time: float, memory_growth_max: Optional[flo
                 breach = _breach(app, processes)
                 if breach:
                     return breach
+                counted = app.errors()
+                if counted:
+                    return Failure(app.generation.name, counted)
                 _submit_due(app, processes, probes, checkers, now)
             is_up = not any(item.status == LAUNCHING for app in apps for item in app.generation.mine(processes))
             if now >= end and is_up:
@@ -131,8 +149,8 @@ def _submit_due(
         for number, check in enumerate(app.checks):
             probe = probes.setdefault((process.pm_id, number), Probe(check))
             if probe.due(now):
-                port = check.port or app.port
-                endpoint = app.generation.socket(process.pm_id, port) or (("127.0.0.1", port) if port else None)
+                own_socket = app.generation.socket(process.pm_id, check.port or app.port)
+                endpoint = own_socket or app.endpoint(check.port)
                 environment = {str(key): str(value) for key, value in (process.env.get("env") or {}).items()}
                 checkers.submit((process.pm_id, number), check, endpoint, environment, str(process.env.get("pm_cwd")))
 

@@ -16,6 +16,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judg
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
+from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_colour, live_colour
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import WARM, Swap, may_serve_again, plan
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
@@ -58,6 +59,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Stand
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure
 from ansible_collections.zerodown.pm2.plugins.module_utils._switch import switch_of
+from ansible_collections.zerodown.pm2.plugins.module_utils._traffic import watch_errors
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     START_TIMEOUT,
     Move,
@@ -445,18 +447,23 @@ class _Run:
         apps = []
         for app in order.apps:
             generation = next((item.generation for item in of_app(from_now, app.name) if item.generation), None)
+            colour = live_colour(of_app(from_now, app.name), app)
+            proxy = app.cutover.proxy
+            address = proxy.addresses[colour] if proxy and colour else None
             if generation:
                 apps.append(
                     _bake.Watched(
                         Generation(self.client, app.name, generation),
                         app.instances,
-                        app.port,
+                        in_colour(app, colour).port,
                         app.cutover.health,
                         memory.get(app.name),
                         # of what was not started just now, somebody may have restarted a process since
                         {}
                         if app.name in memory
                         else {item.pm_id: item.restarts for item in of_app(from_now, app.name)},
+                        path=address if isinstance(address, str) else None,
+                        errors=watch_errors(app, colour),
                     )
                 )
         start = time.monotonic()

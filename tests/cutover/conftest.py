@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.faults import Host
 from support.pm2_host import private_home
-from support.web import Web
+from support.proxied import Haproxy
+from support.web import HEALTH, Web
 
 # for the rows that matter most; all others are tested with the newest PM2 alone
 EVERY_PM2 = pytest.mark.parametrize("pm2_version", ["7", "6", "5"], indirect=True, ids=lambda major: f"pm2-{major}")
@@ -36,3 +37,26 @@ def host(tmp_path: Path) -> Iterator[Host]:
     """For what may go wrong: apps on a host of its own."""
     with private_home() as home:
         yield Host(home, tmp_path)
+
+
+@pytest.fixture
+def haproxy() -> Iterator[Haproxy]:
+    with Haproxy() as found:
+        yield found
+
+
+@pytest.fixture
+def app(web: Web, haproxy: Haproxy) -> Web:
+    """In fork mode, behind a proxy."""
+    return proxied(web, haproxy)
+
+
+def proxied(web: Web, haproxy: Haproxy) -> Web:
+    web.options = {
+        "exec_mode": "fork",
+        "health": [HEALTH],
+        "env": {"PORT": None},
+        "proxy": haproxy.options,
+        "standby_time": 60,
+    }
+    return web

@@ -44,7 +44,8 @@ const server = http.createServer((request, response) => {
   }
 });
 
-const serve = (port = Number(process.env.PORT)) => server.listen(port, process.env.HOST || '127.0.0.1');
+const serve = (port = Number(process.env.PORT)) =>
+  typeof port === 'string' ? server.listen(port) : server.listen(port, process.env.HOST || '127.0.0.1');
 
 module.exports = { how, serve, server, site };
 """
@@ -83,6 +84,9 @@ _KINDS = {
     # it takes requests and never answers
     "hangs": _Kind("server.removeAllListeners('request');\nserve();\n"),
     "never_listens": _Kind(_STAY),
+    # PORT is the path of a socket
+    "socket": _Kind("serve(process.env.PORT);\n"),
+    "answers_500_socket": _Kind(_FAIL + "serve(process.env.PORT);\n"),
     "boots_in": _Kind("setTimeout(() => serve(), how.seconds * 1000);\n", {"seconds": 8}),
     # it grows by so many MiB within so many seconds, and stays so
     "leaks": _Kind(
@@ -112,6 +116,23 @@ _KINDS = {
         "});\n"
         "serve();\n",
         {"seconds": 3600, "trigger": ""},
+    ),
+    # it is healthy, and one of so many requests fails
+    "fails_some": _Kind(
+        "let count = 0;\n"
+        "server.prependListener('request', (request) => {\n"
+        "  site.status = request.url === '/' && ++count % how.one_of === 0 ? 500 : 200;\n"
+        "});\n"
+        "serve();\n",
+        {"one_of": 5},
+    ),
+    # it is healthy, and takes so many milliseconds more for each request
+    "slow": _Kind(
+        "const [answer] = server.listeners('request');\n"
+        "server.removeAllListeners('request');\n"
+        "server.on('request', (...both) => setTimeout(answer, how.ms, ...both));\n"
+        "serve();\n",
+        {"ms": 200},
     ),
     # it listens on nothing, and is not meant to
     "worker": _Kind("console.log('working');\n" + _STAY),

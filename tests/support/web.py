@@ -269,6 +269,8 @@ class Web:
             for name in sorted(os.listdir(self.home / "gate"))
             if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
             # empty: its last holder ended well
+            # where its traffic goes, for the next boot
+            and not name.endswith(".proxy")
             and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
             and name.split("-")[0] not in live
         ]
