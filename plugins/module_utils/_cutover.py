@@ -233,6 +233,8 @@ class _Run:
         swaps = plan(order.apps, processes, order.always)
         gone = _gone(order, processes)
         _check(swaps, self.client, self.settings)
+        warm = self._warm(order.names) if order.rollback else []
+        swaps = [self._from_standby(swap, warm) for swap in swaps]
         self.result.update(
             changed=bool(swaps or gone or repaired or _switches(order)),
             plan=_steps(swaps, gone),
@@ -244,8 +246,6 @@ class _Run:
         self.live_before = read(order.layout).live if order.layout else None
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
-        warm = self._warm(order.names) if order.rollback else []
-        swaps = [self._from_standby(swap, warm) for swap in swaps]
         moves = [forward(swap, order, self.home, self.preload) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)

@@ -67,6 +67,8 @@ START_TIMEOUT = 30.0
 HANG_PATIENCE = 60.0
 CHECKERS = 8
 CONNECT_TIMEOUT = 1.0
+# what PM2 may take to write down the last words of a process that has ended, seconds
+LOG_PATIENCE = 0.5
 # between two looks at a canary, seconds
 CANARY_INTERVAL = 0.1
 # beside the steps of the journal, in the timings
@@ -374,7 +376,11 @@ class Transaction:
 
     def _rejected(self, name: str, verdict: Verdict) -> Rejected:
         failure = Failure(name, verdict.reason, verdict.process)
+        end = time.monotonic() + LOG_PATIENCE
         data = failure_data(failure, self.marks, self.bus, self.log_lines)
+        while verdict.process and not data.get("cause") and time.monotonic() < end:
+            time.sleep(POLL_INTERVAL)
+            data = failure_data(failure, self.marks, self.bus, self.log_lines)
         who = "its process {0}".format(verdict.process.pm_id) if verdict.process else "it"
         text = "The new generation of app {0} was rejected: {1} {2}".format(name, who, verdict.reason)
         if data.get("cause"):

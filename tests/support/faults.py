@@ -45,6 +45,7 @@ from support.pm2_host import (
     start_daemon,
     wait_for,
 )
+from support.proxied import Haproxy
 from support.run_module import ModuleFailed, run_module
 
 # of one app, with keep-alive and without, each
@@ -312,6 +313,8 @@ class Host:
             name
             for name in sorted(os.listdir(self.home / "gate"))
             if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            # where its traffic goes, for the next boot
+            and not name.endswith(".proxy")
             # empty: its last holder ended well
             and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
             and not (re.fullmatch(r"\d+(-\d+)?", name) and int(name.split("-")[0]) in live)
@@ -339,6 +342,12 @@ class App:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+    def stand_behind(self, haproxy: Haproxy, **options: Any) -> App:
+        """In fork mode, and its users come by the proxy."""
+        self.port = haproxy.port
+        self.app_options.update({"instances": 1, "exec_mode": "fork", "env": {}, "proxy": haproxy.options, **options})
+        return self
 
     def stage(self, kind: str = "good", script: str = "", **how: Any) -> str:
         """A new release, which answers with its name: v1, v2, …
