@@ -4,8 +4,8 @@
 
 """The gate of Python apps on the host: ``sitecustomize.py`` in a directory of its own, first on ``PYTHONPATH``.
 
-Each version has its directory, ``gate/python-<first 8 hex digits of its SHA-256>``: what runs goes on with the one that it
-was started with. An app gets the two keys that Node apps get, see _gate_script.py.
+Each version has its directory, ``gate/python-<first 8 hex digits of its SHA-256>``: what runs goes on with the one that
+it was started with. An app gets the two keys that Node apps get, see _gate_script.py.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from typing import Dict, List, Mapping
+from typing import Any, Dict, List, Mapping
 
 # imported for its name only: what is not imported, Ansible does not send to the host
 from ansible_collections.zerodown.pm2.plugins.module_utils import _gate_sitecustomize
-from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atomic
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_directory import is_there, make_directory
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_directory import make_directory, write_script
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._own_source import source_of
 
@@ -27,12 +26,12 @@ FILE_NAME = "sitecustomize.py"
 _OURS = re.compile(r"/gate/python-[0-9a-f]{8}$")
 
 
-def script() -> bytes:
-    return source_of(_gate_sitecustomize.__name__).encode("utf-8")
+def script() -> str:
+    return source_of(_gate_sitecustomize.__name__)
 
 
 def name() -> str:
-    return "python-{0}".format(hashlib.sha256(script()).hexdigest()[:8])
+    return "python-{0}".format(hashlib.sha256(script().encode("utf-8")).hexdigest()[:8])
 
 
 def install(home: Home) -> str:
@@ -43,13 +42,16 @@ def install(home: Home) -> str:
     directory = os.path.join(home.gate, name())
     for path in (home.gate, directory):
         make_directory(path)
-    path, data = os.path.join(directory, FILE_NAME), script()
-    if not is_there(path, data):
-        write_atomic(path, data)
+    write_script(os.path.join(directory, FILE_NAME), script())
     return directory
 
 
-def strip(env: Mapping[str, str]) -> Dict[str, str]:
+def is_directory(path: str) -> bool:
+    """Whether this is one of ours."""
+    return _OURS.search(path) is not None
+
+
+def strip(env: Mapping[str, Any]) -> Dict[str, Any]:
     """The variables as they were declared: without our directory."""
     declared = dict(env)
     if is_ours(env):
@@ -60,21 +62,21 @@ def strip(env: Mapping[str, str]) -> Dict[str, str]:
     return declared
 
 
-def put(env: Mapping[str, str], directory: str) -> Dict[str, str]:
+def put(env: Mapping[str, Any], directory: str) -> Dict[str, Any]:
     """The variables with our directory first."""
     declared = strip(env)
     return {**declared, VARIABLE: os.pathsep.join([directory, *filter(None, [declared.get(VARIABLE)])])}
 
 
-def added(env: Mapping[str, str]) -> List[str]:
+def added(env: Mapping[str, Any]) -> List[str]:
     """Our directories among the variables."""
     return [entry for entry in _entries(env) if _OURS.search(entry)]
 
 
-def is_ours(env: Mapping[str, str]) -> bool:
+def is_ours(env: Mapping[str, Any]) -> bool:
     """Whether a process with these variables runs the script, of whichever version."""
     return bool(added(env))
 
 
-def _entries(env: Mapping[str, str]) -> List[str]:
+def _entries(env: Mapping[str, Any]) -> List[str]:
     return str(env.get(VARIABLE) or "").split(os.pathsep)

@@ -140,7 +140,7 @@ def start() -> None:
     signal.signal(SIGNAL, work)
     os.register_at_fork(after_in_child=control.close)
     atexit.register(remove_files)
-    os.execv, os.execve = execv, execve
+    os.execv, os.execve = execv, execve  # type: ignore[assignment]
     patch()
     _thread.start_new_thread(serve, (control,))
 
@@ -361,7 +361,12 @@ def move(descriptor: int, rebind: Callable[[socket.socket], None]) -> None:
 
 
 def take_port(sock: socket.socket, server: Server) -> None:
-    original_bind(sock, server.address)
+    try:
+        original_bind(sock, server.address)
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "error")
+        where = "{0}:{1}".format(*server.address[:2])
+        raise OSError(error.errno, "listen {0}: {1} {2}".format(name, error.strerror, where)) from error
     server.private = None
 
 
@@ -619,7 +624,7 @@ def answer(line: bytes) -> dict[str, Any]:
         obey(json.loads(line))
         return status()
     except Exception as error:
-        return {"error": str(error) or type(error).__name__}
+        return {"error": getattr(error, "strerror", None) or str(error) or type(error).__name__}
 
 
 def obey(request: dict[str, Any]) -> None:
@@ -778,11 +783,11 @@ def watch(loader: Any, change: Callable[[Any], None]) -> None:
 
 def patch() -> None:
     socket.socket.bind = bind  # type: ignore[assignment,method-assign]
-    socket.socket.getsockname = getsockname  # type: ignore[method-assign]
+    socket.socket.getsockname = getsockname  # type: ignore[assignment,method-assign]
     for name, change in AFTER.items():
         if name in sys.modules:
             change(sys.modules[name])
-    sys.meta_path.insert(0, Finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder)
 
 
 # A program that only prepares another one and then becomes it (opentelemetry-instrument, ddtrace-run) hands the gate

@@ -147,6 +147,7 @@ class Web:
     options: dict[str, Any] = field(default_factory=lambda: {"instances": 2, "health": [HEALTH]})
     port: int = field(default_factory=find_free_port)
     other_port: int = field(default_factory=find_free_port)
+    write = staticmethod(write_release)
 
     def __post_init__(self) -> None:
         self.executable = str(pm2_package(self.pm2_version) / "bin" / "pm2")
@@ -163,7 +164,7 @@ class Web:
         :param how: see support/gate_apps.py.
         """
         source = self.directory / "source" / version
-        write_release(source, kind, version, **how)
+        self.write(source, kind, version, **how)
         run_module(
             "release",
             path=str(self.root),
@@ -267,13 +268,13 @@ class Web:
         left = [
             name
             for name in sorted(os.listdir(self.home / "gate"))
-            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs|python-[0-9a-f]{8}", name)
             # empty: its last holder ended well
             and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
             and name.split("-")[0] not in live
         ]
         assert left == []
         assert owned(self.home) - descendants(self.daemon) - {self.daemon} == set(), "orphans"
-        known = set(self.pids())
+        known = set(self.pids()).union(*map(descendants, self.pids()))
         workers = {pid for pid in descendants(self.daemon) if is_alive(pid)}
         assert workers == known, "processes that PM2 does not list"
