@@ -46,8 +46,8 @@ def put(definition: Mapping[str, Any], preload: Optional[str]) -> Dict[str, Any]
     :param preload: one of the paths of :func:`install`; ``None`` for none.
     """
     changed = dict(definition)
-    changed["node_args"] = _gate_script.strip(definition["node_args"])
-    changed["env"] = _gate_python.strip(definition["env"])
+    changed["node_args"] = _gate_script.strip(definition.get("node_args") or [])
+    changed["env"] = _gate_python.strip(definition.get("env") or {})
     if preload is not None and _gate_python.is_directory(preload):
         changed["env"] = _gate_python.put(changed["env"], preload)
     elif preload is not None:

@@ -97,7 +97,7 @@ def _first_line(script: str) -> List[str]:
         return _split(trampoline.group(1))
     if not start.startswith(b"#!"):
         return []
-    words = _split(start[2:].splitlines()[0])
+    words = _split(start[2:].partition(b"\n")[0])
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if word != "-S"]
     return words

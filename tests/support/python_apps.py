@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Releases of one small Python app, for FastAPI (``app:app``) and for Django (``site_app:app``), good ones and every bad
-kind that a gate must refuse. What they answer is what the Node app of gate_apps.py answers."""
+"""Releases of one small Python app, for FastAPI (``app:app``) and for Django (``site_app:app``), good ones and every
+bad kind that a gate must refuse. What they answer is what the Node app of gate_apps.py answers."""
 
 from __future__ import annotations
 

@@ -240,7 +240,9 @@ class Web:
 
     # what must be ----------------------------------------------------------------------------------------------
 
-    def assert_serves(self, version: str, instances: int = 2, mode: str = "cluster") -> None:
+    def assert_serves(
+        self, version: str, instances: int = 2, mode: str = "cluster", numbered: bool | None = None
+    ) -> None:
         """This release is live, whole and alone; a person finds what he expects, and nothing was left behind."""
         processes = self.processes()
         assert [process.name for process in processes] == [NAME] * instances
@@ -249,7 +251,7 @@ class Web:
         assert {process.env["exec_mode"] for process in processes} == {f"{mode}_mode"}
         assert all(process.is_running() and process.restarts == 0 for process in processes)
         assert os.path.realpath(self.root / "current") == str(self.path(version))
-        self.assert_logs(instances, numbered=mode == "cluster")
+        self.assert_logs(instances, mode == "cluster" if numbered is None else numbered)
         self.assert_clean()
         assert [entry["pm_cwd"] for entry in self.dump()] == [process.env["pm_cwd"] for process in processes]
         generations = {process.generation for process in processes}
