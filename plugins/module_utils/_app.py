@@ -36,6 +36,14 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     process_arguments,
     scalar_text,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import (
+    PYTHON,
+    command_line,
+    is_node,
+    is_shell,
+    port_of,
+    runtime_of,
+)
 
 ONLINE = "online"
 STOPPED = "stopped"
@@ -101,7 +109,7 @@ class App:
     :ivar instances: how many processes.
     :ivar merge_logs: whether the log paths stay without a number.
     :ivar cutover: how it may be replaced.
-    :ivar takes_preload: whether its processes get the preload of the gate.
+    :ivar gate: the runtime whose gate its processes get, see _gates.py; ``None`` for none.
     """
 
     name: str
@@ -112,7 +120,11 @@ class App:
     instances: int = 1
     merge_logs: bool = True
     cutover: CutoverOptions = CutoverOptions()
-    takes_preload: bool = False
+    gate: Optional[str] = None
+
+    @property
+    def takes_preload(self) -> bool:
+        return self.gate is not None
 
     @property
     def is_cluster(self) -> bool:
@@ -121,6 +133,10 @@ class App:
     @property
     def port(self) -> Optional[int]:
         """The port that it will listen on, as far as the declaration says."""
+        if self.gate == PYTHON and self.cutover.proxy is None and "port" not in self.declared:
+            port = port_of(self.definition["pm_exec_path"], self.definition["args"])
+            if port is not None:
+                return port
         name = self.cutover.candidate_variable if self.cutover.proxy else "PORT"
         text = self.definition.get("env", {}).get(name, "")
         return int(text) if re.match(r"^[1-9]\d{0,4}$", text) and int(text) < 65536 else None
@@ -196,7 +212,7 @@ class _Builder:
         env = {**base_environment(node_directory, user.pw_name if user else None), "PM2_HOME": self.host.home.path}
         env.update(declared_env)
         script, cwd, args = self._script(env["PATH"])
-        interpreter = self._interpreter(script, cwd, env["PATH"])
+        interpreter = self._interpreter(script, args, cwd, env["PATH"])
         if "python" in interpreter:
             env.setdefault("PYTHONUNBUFFERED", "1")
         exec_mode = self._exec_mode(interpreter)
@@ -238,7 +254,7 @@ class _Builder:
             merge_logs=merge_logs,
             cutover=self.cutover,
             # another user could not use the directory of the gate
-            takes_preload=self.cutover.preload and _is_node(interpreter) and user is None,
+            gate=self._runtime(interpreter, script, args, env) if self.cutover.preload and user is None else None,
         )
 
     def _fail(self, text: str) -> Pm2Error:
@@ -345,8 +361,11 @@ class _Builder:
         )
         return full, cwd, args
 
-    def _interpreter(self, script: str, cwd: str, path: str) -> str:
+    def _interpreter(self, script: str, args: List[str], cwd: str, path: str) -> str:
         interpreter = self.declared.get("interpreter")
+        if interpreter is not None and is_shell(interpreter) and command_line(script, args) is not None:
+            # the line is given to a shell already
+            return "none"
         if interpreter is None:
             interpreter = self._default_interpreter(script, path)
         elif interpreter.startswith("node@"):
@@ -361,6 +380,9 @@ class _Builder:
             )
         return interpreter
 
+    def _runtime(self, interpreter: str, script: str, args: List[str], env: Dict[str, str]) -> Optional[str]:
+        return runtime_of(interpreter, self.declared.get("node_args", []), script, args, env["PATH"])
+
     def _default_interpreter(self, script: str, path: str) -> str:
         extension = os.path.splitext(script)[1]
         candidates = _BY_EXTENSION.get(extension)
@@ -374,13 +396,12 @@ class _Builder:
         return (found or list(candidates))[0]
 
     def _exec_mode(self, interpreter: str) -> str:
-        is_node = _is_node(interpreter)
         declared = FORK if self.declared.get("execute_command") else self.declared.get("exec_mode")
-        if declared == CLUSTER and not is_node:
+        if declared == CLUSTER and not is_node(interpreter):
             raise self._fail(
                 "exec_mode cluster is for Node only, and the script runs with {0}; use fork.".format(interpreter)
             )
-        return declared or (CLUSTER if is_node and "instances" in self.declared else FORK)
+        return declared or (CLUSTER if is_node(interpreter) and "instances" in self.declared else FORK)
 
     # files ----------------------------------------------------------------------------------------------------
 
@@ -422,10 +443,6 @@ class _Builder:
         if declared.get("trace", not declared.get("disable_trace", True)):
             fields["trace"] = True
         return fields
-
-
-def _is_node(interpreter: str) -> bool:
-    return re.search(r"(^|/)[^/]*node$", interpreter) is not None
 
 
 def _count(instances: int) -> int:

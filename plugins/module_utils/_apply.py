@@ -28,7 +28,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import AT_REST
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import install
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import install
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import retire
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import WATCH
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import (
@@ -235,7 +235,7 @@ class _Applier:
         """As members of the generation that is there, else of a new one; so that a cutover can replace them later."""
         there = [process.generation for process in self.by_id.values() if process.generation]
         generation = there[0] if there else new_generation(label(self.app.definition["pm_cwd"]))
-        preload = install(self.daemon.home) if self.app.takes_preload else None
+        preload = install(self.daemon.home)[self.app.gate] if self.app.gate else None
         return definitions(self.app, numbers, generation, self.daemon.home, preload)
 
     def _own(self) -> List[Process]:

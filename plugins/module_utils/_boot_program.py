@@ -6,14 +6,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
 import zipfile
-from typing import Any, Dict, List
+from typing import Dict, List
 
 # imported for its name only: what is not imported, Ansible does not send to the host
 from ansible_collections.zerodown.pm2.plugins.module_utils import _boot
+from ansible_collections.zerodown.pm2.plugins.module_utils._own_source import source_of
 
 PACKAGE, FIRST = _boot.__name__.rsplit(".", 1)
 FILE_NAME = "boot.pyz"
@@ -25,10 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def build() -> bytes:
-    """The program, the same bytes for the same sources.
-
-    The sources are read through the import system: on a host this runs from the zip file that Ansible sent.
-    """
+    """The program, the same bytes for the same sources."""
     files = {"__main__.py": _MAIN}
     parts = PACKAGE.split(".")
     for depth in range(1, len(parts) + 1):
@@ -50,7 +47,7 @@ def _closure(first: str) -> Dict[str, str]:
     while todo:
         name = todo.pop()
         if name not in sources:
-            sources[name] = _source(name)
+            sources[name] = source_of("{0}.{1}".format(PACKAGE, name))
             todo.extend(_imported(sources[name]))
     return sources
 
@@ -60,14 +57,3 @@ def _imported(source: str) -> List[str]:
     for module, imported in _IMPORT.findall(source):
         names.extend([module] if module else [name.strip() for name in imported.split(",")])
     return names
-
-
-def _source(name: str) -> str:
-    spec = importlib.util.find_spec("{0}.{1}".format(PACKAGE, name))
-    source: Any = None
-    if spec and spec.loader and hasattr(spec.loader, "get_source"):
-        source = spec.loader.get_source(spec.name)
-    if not source:
-        raise ImportError("no source of {0}.{1}".format(PACKAGE, name))
-    # bytes from Ansible's own loader on the controller, text from Python's
-    return source.decode("utf-8") if isinstance(source, bytes) else str(source)

@@ -26,7 +26,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import has_room, install, is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_directory import has_room
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import Preloads, install, runtime_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
@@ -101,7 +102,7 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     """
     os.makedirs(settings.home.path, mode=0o700, exist_ok=True)
     was_down = ensure_running(settings.home, settings.install(), settings.start_timeout)
-    preload = install(settings.home)
+    preloads = install(settings.home)
     sweep(settings.home)
     client = connect(settings.home, settings.install, settings.warn)
     if not client.changes_in_place:
@@ -117,7 +118,7 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
         try:
             repaired = [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
             end_expired_held(client, names)
-            return _Run(order, settings, client, preload).run(repaired)
+            return _Run(order, settings, client, preloads).run(repaired)
         except DaemonNotRunning as error:
             await_daemon(client, settings)
             raise Pm2Error(
@@ -210,12 +211,12 @@ def _apps(order: Order, processes: List[Process]) -> List[Dict[str, Any]]:
 class _Run:
     """One run under the lock."""
 
-    def __init__(self, order: Order, settings: Settings, client: Client, preload: str) -> None:
+    def __init__(self, order: Order, settings: Settings, client: Client, preloads: Preloads) -> None:
         self.order = order
         self.settings = settings
         self.client = client
         self.home = settings.home
-        self.preload = preload
+        self.preloads = preloads
         self.started = time.monotonic()
         self.result: Dict[str, Any] = {"changed": False}
         self.live_before: Optional[str] = None
@@ -246,7 +247,7 @@ class _Run:
         self.live_before = read(order.layout).live if order.layout else None
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
-        moves = [forward(swap, order, self.home, self.preload) for swap in swaps]
+        moves = [forward(swap, order, self.home, self.preloads) for swap in swaps]
         if swaps or gone:
             before = self._transact(moves, gone)
         elif _switches(order):
@@ -314,7 +315,7 @@ class _Run:
         )
         for move in moves:
             move.definitions = [
-                in_generation(item, generation, self.home, self.preload if is_ours(item["node_args"]) else None)
+                in_generation(item, generation, self.home, self.preloads.get(runtime_of(item) or ""))
                 for item in move.definitions
             ]
             if move.probe:
@@ -518,7 +519,7 @@ class _Run:
         """Bring back what ran before, beside what runs now."""
         order = self.order
         processes = self.client.processes()
-        back = backward(moves, before, processes, self.preload, self.home)
+        back = backward(moves, before, processes, self.preloads, self.home)
         leaving = [
             item
             for move in moves
@@ -552,7 +553,7 @@ class _Run:
             Order(layout=order.layout, rollback=True, by=order.by, reason="revert", keep=order.keep, **what),
             self.settings,
             self.client,
-            self.preload,
+            self.preloads,
         )
         start = time.monotonic()
         try:

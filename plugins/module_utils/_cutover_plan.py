@@ -6,7 +6,7 @@
 goes. Pure.
 
 What PM2 gives: in cluster mode all workers of a port share one listening socket, whatever they run, so two generations
-serve side by side. In fork mode a port has one owner.
+serve side by side. In fork mode a port has one owner, unless it is a Python app with our gate.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_co
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import RESTART
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import differences, instance_number
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._options import CLUSTER
-from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._plan import has_done_its_work, of_app, share_port
+from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import PYTHON
 from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
@@ -102,8 +102,7 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
     must_listen = app.cutover.must_listen(app.port)
     if not must_listen:
         return _quiet(app, own, running, options)
-    shares = app.is_cluster and all(process.env.get("exec_mode") == CLUSTER for process in running)
-    if shares and app.cutover.strategy != RESTART:
+    if share_port(app, running) and app.cutover.strategy != RESTART:
         proof = HELD if app.takes_preload else _proof_on_own_port(app, bool(running))
         if proof == AFTERWARDS:
             raise Pm2Error(_cannot_be_checked(app))
@@ -177,6 +176,12 @@ def _cannot_be_checked(app: App) -> str:
 
 
 def _refusal(app: App) -> str:
+    if app.gate == PYTHON:
+        return (
+            "App {0}: it cannot be replaced without an outage this time, because what runs was started without the "
+            "gate and keeps the port to itself; set strategy to restart for this one change, or put it behind a proxy "
+            "(option proxy).".format(app.name)
+        )
     if app.is_cluster:
         return (
             "App {0}: it cannot be replaced without an outage, because what runs now is in fork mode and keeps the "
@@ -184,8 +189,8 @@ def _refusal(app: App) -> str:
         )
     return (
         "App {0}: in fork mode it cannot be replaced without an outage, because PM2 lets one process have a port; put "
-        "it behind a proxy (option proxy), set instances for a Node app (cluster mode), or strategy to restart to "
-        "accept a short outage.".format(app.name)
+        "it behind a proxy (option proxy), set instances for a Node app (cluster mode), leave preload on for a Python "
+        "app, or set strategy to restart to accept a short outage.".format(app.name)
     )
 
 

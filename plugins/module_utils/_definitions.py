@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import PORT_PLACEHOLDER
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS, PID_FIELD, field_value
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import strip
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import put
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GATE_KEY, GENERATION_KEY
 
@@ -37,7 +37,7 @@ def new_generation(label: str) -> str:
 def definitions(app: App, numbers: List[int], generation: str, home: Home, preload: Optional[str]) -> List[Definition]:
     """
     :param numbers: the instance numbers to make.
-    :param preload: the path of the preload; ``None`` for an app that takes none.
+    :param preload: the path of its gate, see _gates.py; ``None`` for an app that takes none.
     """
     return [_definition(app, number, generation, home, preload) for number in numbers]
 
@@ -60,9 +60,7 @@ def _definition(app: App, number: int, generation: str, home: Home, preload: Opt
 
 def in_generation(definition: Definition, generation: str, home: Home, preload: Optional[str]) -> Definition:
     """The same process as a member of another generation."""
-    changed = {**definition, GENERATION_KEY: generation, GATE_KEY: home.gate}
-    changed["node_args"] = [*(["-r", preload] if preload else []), *strip(definition["node_args"])]
-    return changed
+    return {**put(definition, preload), GENERATION_KEY: generation, GATE_KEY: home.gate}
 
 
 def on_port(app: App, definition: Definition, port: int) -> Definition:

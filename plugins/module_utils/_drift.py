@@ -14,8 +14,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Set
 
+from ansible_collections.zerodown.pm2.plugins.module_utils import _gate_python
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import App
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours, strip
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import runtime_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     BY_FIELD,
     CLUSTER,
@@ -25,9 +27,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
     is_field,
     scalar_text,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import PYTHON
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
-# the option of _cutover_options.py that shows in node_args
+# the option of _cutover_options.py that shows in node_args, or in a variable
 PRELOAD = "preload"
 
 # over the socket, this text removes a field (PM2 lib/Utility.js extendMix)
@@ -70,7 +73,7 @@ def differences(app: App, process: Process) -> List[Difference]:
             before, after = actual(name, app, process), wanted(name, app)
             if before != after:
                 found.append(Difference(option.name, before, after, option.change))
-    if is_ours(process.env.get("node_args") or []) and not app.takes_preload:
+    if runtime_of(process.env) not in (None, app.gate):
         found.append(Difference(PRELOAD, True, False, RESTART))
     return found
 
@@ -112,6 +115,8 @@ def changed_fields(app: App, process: Process, found: List[Difference]) -> Dict[
     for difference in found:
         if difference.is_variable:
             continue
+        if difference.option == PRELOAD and runtime_of(process.env) == PYTHON:
+            continue
         name = "node_args" if difference.option == PRELOAD else fields[difference.option]
         # the pid file is PM2's own affair
         changes[name] = field_value(app, name, process.pm_id if name == PID_FIELD else number)
@@ -125,8 +130,11 @@ def changed_fields(app: App, process: Process, found: List[Difference]) -> Dict[
             changes[str(difference.before)] = REMOVE
             changes[str(difference.after)] = instance_number(process)
     variables = [difference for difference in found if difference.is_variable]
-    if variables:
+    if variables or (runtime_of(process.env) == PYTHON and app.gate != PYTHON):
         changes["env"] = _environment(app, process)
+        if _gate_python.is_ours(process.env) and _gate_python.VARIABLE not in changes["env"]:
+            # PM2 has each variable beside env, too
+            changes[_gate_python.VARIABLE] = REMOVE
         for difference in variables:
             name = difference.option[len("env.") :]
             if difference.after is None and not is_field(name):
@@ -183,7 +191,7 @@ def _variables(app: App, process: Process) -> List[Difference]:
     wanted_ones: Dict[str, str] = app.definition["env"]
     has = {
         name: variable_text(value)
-        for name, value in (process.env.get("env") or {}).items()
+        for name, value in _gate_python.strip(process.env.get("env") or {}).items()
         # PM2's command line puts the settings of a module of the app's name there, which it has not (Modularizer.js)
         if not isinstance(value, dict) and (name, value) != (app.name, "{}")
     }
@@ -206,7 +214,7 @@ def _left_over(process: Process, variables: Set[str]) -> Set[str]:
     counted = process.env.get("increment_var")
     return {
         name
-        for name, value in process.env.items()
+        for name, value in _gate_python.strip(process.env).items()
         if _VARIABLE.match(name)
         and name not in variables
         and name not in (number, counted)
@@ -220,4 +228,6 @@ def _environment(app: App, process: Process) -> Dict[str, Any]:
     for name in (*_OWN_VARIABLES, process.env.get("increment_var")):
         if name in has and (name in _OWN_VARIABLES or name == app.definition.get("increment_var")):
             env[str(name)] = has[name]
+    if app.gate == PYTHON and _gate_python.is_ours(has):
+        return _gate_python.put(env, _gate_python.added(has)[0])
     return env

@@ -25,6 +25,9 @@ FAILED = "failed"
 # nothing can be said of the app, because a check could not be made
 UNDECIDED = "undecided"
 
+# one of several workers may end because all of them prepare something at once
+ENDED_MAX = 3
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -57,11 +60,13 @@ class Sample:
 
     :ivar ports: that it listens on, or would if it were let through; ``None`` when it could not be asked.
     :ivar fault: what was heard of it that PM2 does not show: completes "process 3 ...".
+    :ivar ended: how many of its own workers have ended, which it starts again by itself.
     """
 
     process: Process
     ports: Optional[FrozenSet[int]] = None
     fault: Optional[str] = None
+    ended: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ class Gate:
         self.healthy_since: Optional[float] = None
         self._pids: Dict[int, int] = {}
         self._elsewhere_since: Dict[int, float] = {}
+        self._ended: Dict[int, int] = {}
+        self._ended_last: Dict[int, int] = {}
         self._probes: Dict[Tuple[int, int], Probe] = {}
 
     def due(self, samples: Sequence[Sample], now: float) -> List[Tuple[int, int, Check]]:
@@ -175,6 +182,9 @@ class Gate:
                 ),
                 process,
             )
+        ended = self._count_ended(sample)
+        if ended >= ENDED_MAX:
+            return Verdict(FAILED, "starts workers that end, {0} of them so far".format(ended), process)
         elsewhere = self._elsewhere(sample, now)
         if elsewhere:
             return elsewhere
@@ -183,6 +193,15 @@ class Gate:
             if probe.given_up and probe.last is not None:
                 return Verdict(FAILED, "is not healthy: {0}".format(probe.last.detail), process)
         return None
+
+    def _count_ended(self, sample: Sample) -> int:
+        """Since it was first looked at. When there are more, whoever is healthy is so only from now on."""
+        pm_id = sample.process.pm_id
+        first = self._ended.setdefault(pm_id, sample.ended)
+        if sample.ended > self._ended_last.get(pm_id, first):
+            self.healthy_since = None
+        self._ended_last[pm_id] = sample.ended
+        return sample.ended - first
 
     def _elsewhere(self, sample: Sample, now: float) -> Optional[Verdict]:
         """It listens, but not where it was told to; a while later the right port may still be added."""

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Speaks to the preload of ``_gate_script.py`` in a worker: one line of JSON each way on its control socket."""
+"""Speaks to the gate in a worker (``_gate_script.py``, ``_gate_sitecustomize.py``): one line of JSON each way on its
+control socket."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import pid_exists
 
@@ -41,13 +43,14 @@ class Server:
     """One TCP server of a worker.
 
     :ivar host: as the app named it; ``None`` for all addresses.
-    :ivar socket: the path of the unix socket on which this worker, and no other, answers as on the port.
+    :ivar socket: where this worker, and no other, answers as on the port: the path of a unix socket, or a host and a
+        port (Python, while it is held).
     :ivar open: whether it listens on the port.
     """
 
     host: Optional[str]
     port: int
-    socket: str
+    socket: Optional[Endpoint]
     open: bool
 
 
@@ -58,6 +61,7 @@ class Status:
     :ivar state: ``held``, ``open`` or ``draining``.
     :ivar servers: those that listen, the app's word for it; empty while it has not called ``listen()``.
     :ivar connections: to these servers, those of its private sockets included.
+    :ivar ended: how many children that served for it have ended (Python).
     """
 
     pid: int
@@ -65,6 +69,7 @@ class Status:
     state: str
     servers: List[Server]
     connections: int
+    ended: int = 0
 
 
 class Worker:
@@ -96,6 +101,14 @@ class Worker:
         """
         return self._ask({"do": "drain", "timeout": seconds}, seconds + _GRACE)
 
+    def prefer(self, count: int, newest: bool, timeout: float) -> Status:
+        """Let new connections go to some of the processes that listen on its ports (Python; until the next *open*).
+
+        :param count: how many sockets on each port.
+        :param newest: whether to the last that began to listen, or to the first.
+        """
+        return self._ask({"do": "prefer", "count": count, "newest": newest}, timeout)
+
     def _ask(self, request: Dict[str, Any], timeout: float) -> Status:
         try:
             answer = json.loads(self._exchange(json.dumps(request).encode("ascii") + b"\n", timeout))
@@ -106,10 +119,11 @@ class Worker:
                 generation=answer["generation"],
                 state=answer["state"],
                 servers=[
-                    Server(host=item["host"], port=item["port"], socket=item["socket"], open=item["open"])
+                    Server(host=item["host"], port=item["port"], socket=_endpoint(item["socket"]), open=item["open"])
                     for item in answer["servers"]
                 ],
                 connections=answer["connections"],
+                ended=answer.get("ended", 0),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise GateError("Worker {0} answers on {1} in an unknown form.".format(self.pid, self._path)) from error
@@ -138,6 +152,13 @@ class Worker:
             except OSError as error:
                 raise GateError("The socket {0} cannot be used: {1}.".format(self._path, error)) from error
         return bytes(answer)
+
+
+def _endpoint(value: Any) -> Optional[Endpoint]:
+    if value is None or isinstance(value, str):
+        return value
+    host, port = value
+    return str(host), int(port)
 
 
 def sweep(home: Home) -> None:

@@ -15,16 +15,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from typing import List, Sequence
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atomic
-from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home, user_name
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_directory import make_directory, write_script
+from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 
-# bytes (unix(7), sun_path without its NUL), and the largest pid that there is (proc_pid_max(5))
-SOCKET_PATH_MAX = 107
-_LONGEST_SOCKET = "/4194304-9999"
 _OURS = re.compile(r"/gate/preload-[0-9a-f]{8}\.cjs$")
 
 
@@ -38,17 +33,10 @@ def install(home: Home) -> str:
 
     :raises Pm2Error: the directory is not ours alone, or cannot be written.
     """
-    _make_directory(home.gate)
+    make_directory(home.gate)
     path = os.path.join(home.gate, name())
-    data = SCRIPT.encode("utf-8")
-    if not _is_there(path, data):
-        write_atomic(path, data)
+    write_script(path, SCRIPT)
     return path
-
-
-def has_room(home: Home) -> bool:
-    """Whether the paths of its sockets are short enough; where they are not, an app starts without the gate."""
-    return len(os.fsencode(home.gate)) + len(_LONGEST_SOCKET) <= SOCKET_PATH_MAX
 
 
 def strip(node_args: Sequence[str]) -> List[str]:
@@ -70,33 +58,6 @@ def added(node_args: Sequence[str]) -> List[str]:
 def is_ours(node_args: Sequence[str]) -> bool:
     """Whether a process with these arguments runs the script, of whichever version."""
     return len(strip(node_args)) < len(node_args)
-
-
-def _make_directory(path: str) -> None:
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        status = os.lstat(path)
-        if not stat.S_ISDIR(status.st_mode):
-            raise Pm2Error("{0} must be a directory, not a link; remove it.".format(path))
-        if status.st_uid != os.geteuid():
-            raise Pm2Error(
-                "{0} belongs to user {1}, but the task runs as {2}; run it as the owner of PM2_HOME "
-                "(become_user).".format(path, user_name(status.st_uid), user_name(os.geteuid()))
-            )
-        if stat.S_IMODE(status.st_mode) != 0o700:
-            os.chmod(path, 0o700)
-    except OSError as error:
-        raise Pm2Error("{0} cannot be made: {1}.".format(path, error.strerror)) from error
-
-
-def _is_there(path: str, data: bytes) -> bool:
-    try:
-        if stat.S_IMODE(os.stat(path, follow_symlinks=False).st_mode) != 0o600:
-            return False
-        with open(path, "rb") as stream:
-            return stream.read() == data
-    except OSError:
-        return False
 
 
 SCRIPT = r"""'use strict'

@@ -20,9 +20,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import D
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error, RpcError
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Sample
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError, NotThere, Status, Worker
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import is_gated, runtime_of
+from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import PYTHON
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, ONLINE, Process, pid_exists
 from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Call
 from ansible_collections.zerodown.pm2.plugins.module_utils._timeouts import (
@@ -51,7 +53,7 @@ Answer = TypeVar("Answer")
 
 def has_gate(process: Process) -> bool:
     """Whether the process was started with the preload."""
-    return is_ours(process.env.get("node_args") or [])
+    return is_gated(process.env)
 
 
 def ask_all(home: Home, processes: Iterable[Process], question: Callable[[Worker], Answer]) -> Dict[int, Answer]:
@@ -144,7 +146,12 @@ class Generation:
         own = self.mine(processes)
         self.ask(own)
         return [
-            Sample(item, _ports(self.statuses[item.pm_id]), _load_error(bus, item) or self._never_ready(item))
+            Sample(
+                item,
+                _ports(self.statuses[item.pm_id]),
+                _load_error(bus, item) or self._never_ready(item),
+                _ended(self.statuses[item.pm_id]),
+            )
             for item in own
         ]
 
@@ -161,8 +168,8 @@ class Generation:
             return None
         return "did not send 'ready' within its listen_timeout of {0:g} s".format(limit)
 
-    def socket(self, pm_id: int, port: Optional[int]) -> Optional[str]:
-        """The private socket of the server for this port, else of the first server."""
+    def socket(self, pm_id: int, port: Optional[int]) -> Optional[Endpoint]:
+        """Where the server for this port, else the first server, answers in private."""
         status = self.statuses.get(pm_id)
         servers = status.servers if status else []
         for server in servers:
@@ -175,7 +182,9 @@ class Generation:
 
         :raises GateError: one of them cannot; then some may be open.
         """
-        ask_all(self.home, self.mine(self.client.processes()), lambda worker: worker.open(OPEN_TIMEOUT))
+        own = self.mine(self.client.processes())
+        ask_all(self.home, own, lambda worker: worker.open(OPEN_TIMEOUT))
+        prefer(self.home, own, newest=True)
         let_through(self.home, self.id)
 
     def discard(self) -> None:
@@ -213,6 +222,27 @@ def close(home: Home, processes: List[Process]) -> None:
     """Let them take no new connection, where they have the preload; what cannot be asked is left as it is."""
     with contextlib.suppress(GateError):
         ask_all(home, [item for item in processes if item.is_running()], lambda worker: worker.close(OPEN_TIMEOUT))
+
+
+def prefer(home: Home, processes: List[Process], newest: bool) -> None:
+    """Let all new connections go to these Python processes, though others listen on their ports, too, until
+    :func:`spread`. Where the kernel cannot, both get some.
+
+    :param newest: whether they were the last to begin to listen, or the first.
+    """
+    own = _sharing(processes)
+    with contextlib.suppress(GateError):
+        ask_all(home, own, lambda worker: worker.prefer(len(own), newest, OPEN_TIMEOUT))
+
+
+def spread(home: Home, processes: List[Process]) -> None:
+    """End :func:`prefer`."""
+    with contextlib.suppress(GateError):
+        ask_all(home, _sharing(processes), lambda worker: worker.open(OPEN_TIMEOUT))
+
+
+def _sharing(processes: List[Process]) -> List[Process]:
+    return [item for item in processes if item.is_running() and runtime_of(item.env) == PYTHON]
 
 
 def reopen(home: Home, processes: List[Process]) -> List[str]:
@@ -289,6 +319,10 @@ def _is_same(process: Process, other: Process) -> bool:
 
 def _ports(status: Optional[Status]) -> Optional[FrozenSet[int]]:
     return frozenset(server.port for server in status.servers) if status else None
+
+
+def _ended(status: Optional[Status]) -> int:
+    return status.ended if status else 0
 
 
 def _load_error(bus: Bus, process: Process) -> Optional[str]:

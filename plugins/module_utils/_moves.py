@@ -27,7 +27,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry, definition_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import is_ours
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import Preloads, is_gated, runtime_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._handover import Handover
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
@@ -44,7 +44,7 @@ REVERT_DEADLINE = 60.0
 NO_GATE_HEALTHY_TIME = 0.5
 
 
-def forward(swap: Swap, order: Order, home: Home, preload: str) -> Move:
+def forward(swap: Swap, order: Order, home: Home, preloads: Preloads) -> Move:
     """The way from what runs to what is declared."""
     app = swap.app
     is_gated = order.gate and swap.proof != WARM
@@ -52,7 +52,7 @@ def forward(swap: Swap, order: Order, home: Home, preload: str) -> Move:
     path = _path_of(handover)
     move = Move(
         app.name,
-        definitions=definitions(app, list(range(app.instances)), "", home, preload if app.takes_preload else None),
+        definitions=definitions(app, list(range(app.instances)), "", home, preloads.get(app.gate or "")),
         old=swap.old,
         proof=swap.proof,
         outage=swap.outage,
@@ -108,7 +108,9 @@ def _probe(swap: Swap, home: Home) -> Dict[str, Any]:
     return {"probe": on_port(swap.app, one, port), "probe_port": port}
 
 
-def backward(moves: List[Move], before: List[Entry], processes: List[Process], preload: str, home: Home) -> List[Move]:
+def backward(
+    moves: List[Move], before: List[Entry], processes: List[Process], preloads: Preloads, home: Home
+) -> List[Move]:
     """The way back to what ran before.
 
     :param moves: those that led here.
@@ -121,7 +123,7 @@ def backward(moves: List[Move], before: List[Entry], processes: List[Process], p
         entries = [definition_of(entry) for entry in before if entry["name"] == name and entry.get("status") == ONLINE]
         if not entries:
             continue
-        held = all(is_ours(entry["node_args"]) for entry in entries)
+        held = all(map(is_gated, entries))
         move = by_name.get(name)
         outage = move.outage if move else False
         handover = _swapped(move.handover) if move and move.handover else None
@@ -136,7 +138,7 @@ def backward(moves: List[Move], before: List[Entry], processes: List[Process], p
                         {key: value for key, value in entry.items() if key != "status"},
                         "",
                         home,
-                        preload if held else None,
+                        preloads.get(runtime_of(entry) or "") if held else None,
                     )
                     for entry in entries
                 ],

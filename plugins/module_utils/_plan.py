@@ -27,7 +27,9 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._drift import (
     wanted,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import runtime_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._options import BY_NAME, CLUSTER, RELOAD, STOP_ALL, WATCH
+from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import PYTHON
 from ansible_collections.zerodown.pm2.plugins.module_utils._secrets import HIDDEN
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import LAUNCHING, Process, pid_exists
 
@@ -119,6 +121,14 @@ class AppPlan:
 def of_app(processes: List[Process], name: str) -> List[Process]:
     """The processes of one app: all of its name, but never PM2's own modules."""
     return [item for item in processes if item.name == name and not item.is_module]
+
+
+def share_port(app: App, running: List[Process]) -> bool:
+    """Whether a new generation can listen on the port beside these processes: PM2 lets all workers of its cluster, and
+    the kernel all processes that our gate for Python has told to share (SO_REUSEPORT)."""
+    if app.gate == PYTHON:
+        return all(runtime_of(process.env) == PYTHON for process in running)
+    return app.is_cluster and all(process.env.get("exec_mode") == CLUSTER for process in running)
 
 
 def has_done_its_work(process: Process) -> bool:
@@ -269,8 +279,8 @@ def _is_watch_switch(drift: List[Difference]) -> bool:
 
 
 def by_cutover(plan: AppPlan) -> AppPlan:
-    """The plan that loses no request: where processes of a cluster would be restarted or reloaded in place, a new
-    generation replaces them all. Adding or removing some needs none."""
+    """The plan that loses no request: where processes that can share their port would be restarted or reloaded in
+    place, a new generation replaces them all. Adding or removing some needs none."""
     app = plan.app
     running = [process for process in plan.processes if process.is_running()]
     if app.cutover.proxy is not None:
@@ -279,10 +289,11 @@ def by_cutover(plan: AppPlan) -> AppPlan:
             return plan
     elif (
         app.state not in (ONLINE, RELOADED)
-        or not app.is_cluster
         or not app.cutover.replaces_side_by_side
         or not running
-        or not all(process.env.get("exec_mode") == CLUSTER for process in running)
+        or not share_port(app, running)
+        # a job may not bear to run twice
+        or not (app.is_cluster or app.cutover.must_listen(app.port))
         or not {UPDATE, REPLACE, RELOAD_PROCESS} & {action.kind for action in plan.actions}
     ):
         return plan

@@ -23,8 +23,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._executables import which
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import locked
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate_script import added, install, is_ours, strip
-from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import with_present
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import STOPPED, Process
 
 # how many apps may be waited for at once (wait_ready); all others are answered for in milliseconds
@@ -71,7 +70,7 @@ def _resurrect(client: Client, entries: List[Entry], timeout: float, beside: Tup
             wanted[key] = wanted.get(key, 0) + 1
             if sum(instance_of(item.env) == key and item.generation not in beside for item in live) >= wanted[key]:
                 continue
-            entry = with_present_preload(with_present_node(saved), client.home)
+            entry = with_present(with_present_node(saved), client.home)
             reason = None if entry.get("status") == STOPPED else obstacle(entry, which)
             if reason:
                 skipped.append(reason)
@@ -102,14 +101,6 @@ def with_present_node(entry: Entry) -> Entry:
     if os.path.isabs(interpreter) and os.path.basename(interpreter) == "node" and not os.path.exists(interpreter):
         return {key: value for key, value in entry.items() if key != "exec_interpreter"}
     return entry
-
-
-def with_present_preload(entry: Entry, home: Home) -> Entry:
-    """The entry with the preload of this collection when the file that it names is gone: Node would refuse to start."""
-    arguments = entry.get("node_args") or []
-    if not isinstance(arguments, list) or not is_ours(arguments) or all(map(os.path.exists, added(arguments))):
-        return entry
-    return {**entry, "node_args": ["-r", install(home), *strip(arguments)]}
 
 
 def wait_until_back(client: Client, entries: List[Entry], timeout: float) -> List[str]:

@@ -35,8 +35,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     close,
     has_gate,
     lost,
+    prefer,
     reopen,
     retire,
+    spread,
     status_or_none,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._handover import (
@@ -77,6 +79,11 @@ CANARY = "canary"
 PORT_HINT = (
     "The app listens; declare its port (port, or PORT in env). If what runs, or is to run, is in fork mode, also set "
     "strategy to restart, because PM2 then lets one process have a port."
+)
+# for a Python app that nobody could hold
+SOCKET_HINT = (
+    "A server whose sockets are not made by Python (Granian, uWSGI), or not by its main process, cannot be held: put "
+    "the app behind a proxy (option proxy), or set preload to false and strategy to restart."
 )
 
 
@@ -479,6 +486,8 @@ def undo(client: Client, journal: Journal) -> List[str]:
     """
     home = client.home
     untold = hand_back(journal)
+    old = [item for item in client.processes() if item.pm_id in journal.old and item.name in journal.names]
+    prefer(home, old, newest=False)
     for standby in journal.warm.values():
         _standby.write(home, Standby(**standby))
     for name in journal.names:
@@ -500,12 +509,15 @@ def retire_replaced(client: Client, journal: Journal) -> List[str]:
     :returns: a sentence for each app whose proxy could not be told.
     """
     untold = hand_over(client, journal)
+    processes = client.processes()
     old = [
         item
-        for item in client.processes()
+        for item in processes
         if item.name in journal.names and not item.is_module and item.generation != journal.generation
     ]
     retire(client, old, journal.drain_timeout)
+    new = [item for item in processes if item.name in journal.names and item.generation == journal.generation]
+    spread(client.home, new)
     return untold
 
 

@@ -13,6 +13,8 @@ import pytest
 from support.faults import Host
 from support.pm2_host import private_home
 from support.proxied import Haproxy
+from support.python_servers import python_servers
+from support.python_web import PythonWeb
 from support.web import HEALTH, Web
 
 # for the rows that matter most; all others are tested with the newest PM2 alone
@@ -30,6 +32,12 @@ def web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object
     """``pytest --junitxml`` keeps the figures of each test."""
     with private_home() as home:
         yield Web(home, pm2_version, tmp_path, record_property)
+
+
+@pytest.fixture
+def python_web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> Iterator[PythonWeb]:
+    with private_home() as home:
+        yield PythonWeb(home, pm2_version, tmp_path, record_property, programs=python_servers())
 
 
 @pytest.fixture

@@ -357,7 +357,7 @@ def test_it_is_the_same_for_every_kind_of_server(site: Site, certificate: Path, 
     for server in worker.status(TIMEOUT).servers:
         private = socket.socket(socket.AF_UNIX)
         private.settimeout(TIMEOUT)
-        private.connect(server.socket)
+        private.connect(str(server.socket))
         assert answer(private, secure) == ("keep-alive", pid)
     assert is_refused(site.port)
     worker.open(TIMEOUT)

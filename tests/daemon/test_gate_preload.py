@@ -47,7 +47,7 @@ def test_a_worker_is_held_checked_and_let_through(site: Site, mode: str, instanc
         [server] = status.servers
         assert (server.host, server.port, server.open) == ("127.0.0.1", site.port, False)
         # each worker by itself, before it takes any traffic
-        assert get(server.socket) == str(pid)
+        assert get(str(server.socket)) == str(pid)
     assert is_refused(site.port)
     # for the app its port is open: what it does when it listens is done now
     expected = {"address": "127.0.0.1", "family": "IPv4", "port": site.port}
@@ -344,7 +344,7 @@ def test_processes_and_threads_of_the_app_stay_as_they_are(site: Site, free_port
     assert [server.port for server in status.servers] == [site.port]
     [pid] = site.pids()
     files = sorted(name for name in os.listdir(site.home.gate) if name[0].isdigit())
-    assert files == [str(pid), os.path.basename(status.servers[0].socket)]
+    assert files == [str(pid), os.path.basename(str(status.servers[0].socket))]
     # in cluster mode PM2 copies the generation, by which its processes are found, into the environment afterwards
     assert '[null,"one"]' in site.read_log()
 

@@ -19,6 +19,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 NOW = 2_000_000_000.0
 HOME = Home("/h")
 PRELOAD = "/h/gate/preload-0123abcd.cjs"
+PYTHON_PRELOAD = "/h/gate/python-0123abcd"
+PRELOADS = {"node": PRELOAD, "python": PYTHON_PRELOAD}
 GENERATION = "r1-0a1b2c"
 _NUMBERED = ("pm_out_log_path", "pm_err_log_path", "pm_log_path", "pm_pid_path")
 
@@ -44,7 +46,7 @@ def process(app: App, pm_id: int = 0, number: int = 0, **changes: Any) -> Proces
 
 def member(app: App, pm_id: int = 0, number: int = 0, generation: str = GENERATION, **changes: Any) -> Process:
     """As PM2 has it after it was started as part of a generation."""
-    (definition,) = definitions(app, [number], generation, HOME, PRELOAD if app.takes_preload else None)
+    (definition,) = definitions(app, [number], generation, HOME, PRELOADS.get(app.gate or ""))
     return _started(app.name, definition, pm_id, changes)
 
 

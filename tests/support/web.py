@@ -147,6 +147,7 @@ class Web:
     options: dict[str, Any] = field(default_factory=lambda: {"instances": 2, "health": [HEALTH]})
     port: int = field(default_factory=find_free_port)
     other_port: int = field(default_factory=find_free_port)
+    write = staticmethod(write_release)
 
     def __post_init__(self) -> None:
         self.executable = str(pm2_package(self.pm2_version) / "bin" / "pm2")
@@ -163,7 +164,7 @@ class Web:
         :param how: see support/gate_apps.py.
         """
         source = self.directory / "source" / version
-        write_release(source, kind, version, **how)
+        self.write(source, kind, version, **how)
         run_module(
             "release",
             path=str(self.root),
@@ -239,7 +240,9 @@ class Web:
 
     # what must be ----------------------------------------------------------------------------------------------
 
-    def assert_serves(self, version: str, instances: int = 2, mode: str = "cluster") -> None:
+    def assert_serves(
+        self, version: str, instances: int = 2, mode: str = "cluster", numbered: bool | None = None
+    ) -> None:
         """This release is live, whole and alone; a person finds what he expects, and nothing was left behind."""
         processes = self.processes()
         assert [process.name for process in processes] == [NAME] * instances
@@ -248,7 +251,7 @@ class Web:
         assert {process.env["exec_mode"] for process in processes} == {f"{mode}_mode"}
         assert all(process.is_running() and process.restarts == 0 for process in processes)
         assert os.path.realpath(self.root / "current") == str(self.path(version))
-        self.assert_logs(instances, numbered=mode == "cluster")
+        self.assert_logs(instances, mode == "cluster" if numbered is None else numbered)
         self.assert_clean()
         assert [entry["pm_cwd"] for entry in self.dump()] == [process.env["pm_cwd"] for process in processes]
         generations = {process.generation for process in processes}
@@ -267,7 +270,7 @@ class Web:
         left = [
             name
             for name in sorted(os.listdir(self.home / "gate"))
-            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs|python-[0-9a-f]{8}", name)
             # empty: its last holder ended well
             # where its traffic goes, for the next boot
             and not name.endswith(".proxy")
@@ -276,6 +279,6 @@ class Web:
         ]
         assert left == []
         assert owned(self.home) - descendants(self.daemon) - {self.daemon} == set(), "orphans"
-        known = set(self.pids())
+        known = set(self.pids()).union(*map(descendants, self.pids()))
         workers = {pid for pid in descendants(self.daemon) if is_alive(pid)}
         assert workers == known, "processes that PM2 does not list"

@@ -63,10 +63,11 @@ TABLE = [
     ({**FORK, "strategy": "generation"}, None, HELD),
     ({**FORK, **RESTART}, (HELD, True), HELD),
     ({**FORK, **RESTART, **NO_PRELOAD}, (OWN_PORT, True), WATCHED),
-    (PYTHON, None, WATCHED),
-    ({**PYTHON, **RESTART}, (OWN_PORT, True), WATCHED),
-    ({**PYTHON, **RESTART, "candidate_variable": "NONE"}, (AFTERWARDS, True), WATCHED),
-    ({**PYTHON, **RESTART, "candidate_variable": "NONE", **BY_ARGUMENTS}, (OWN_PORT, True), WATCHED),
+    ({**PYTHON, **NO_PRELOAD}, None, WATCHED),
+    ({**PYTHON, **RESTART}, (HELD, True), HELD),
+    ({**PYTHON, **RESTART, **NO_PRELOAD}, (OWN_PORT, True), WATCHED),
+    ({**PYTHON, **RESTART, **NO_PRELOAD, "candidate_variable": "NONE"}, (AFTERWARDS, True), WATCHED),
+    ({**PYTHON, **RESTART, **NO_PRELOAD, "candidate_variable": "NONE", **BY_ARGUMENTS}, (OWN_PORT, True), WATCHED),
     ({"exec_mode": "fork", **CHECKED}, None, HELD),
     # what does not listen
     (QUIET, (HELD, False), HELD),
@@ -79,7 +80,8 @@ TABLE = [
     ({**QUIET, **RESTART, "listens": False}, (HELD, False), HELD),
     ({**FORK, "listens": False}, (HELD, False), HELD),
     ({"instances": 2, "listens": False}, (HELD, False), HELD),
-    ({**PYTHON, "listens": False}, (WATCHED, False), WATCHED),
+    ({**PYTHON, "listens": False}, (HELD, False), HELD),
+    ({**PYTHON, **NO_PRELOAD, "listens": False}, (WATCHED, False), WATCHED),
     # an app with listens, on a port that nobody named
     ({**QUIET, "listens": True}, None, HELD),
     ({"instances": 2, "listens": True}, (HELD, False), HELD),
@@ -98,6 +100,18 @@ def test_how_it_is_replaced(options: dict[str, Any], beside: tuple[str, bool] | 
         # nothing serves: nobody is disturbed by one that has the real port
         assert decided(app, replace(old, **GONE)) == (alone, False)
     assert decided(app) == (alone, False)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "generation"])
+def test_python_shares_its_port_with_what_was_started_with_the_gate(strategy: str) -> None:
+    app = declared(**PYTHON, strategy=strategy)
+    assert decided(app, member(app)) == (HELD, False)
+    assert decided(app, member(app, 1), member(app, 2)) == (HELD, False)
+    for others in ([process(app)], [member(app, 1), process(app, 2)]):
+        with pytest.raises(Pm2Error, match="was started without the gate .* strategy to restart .*option proxy"):
+            make_swap(app, others)
+    assert decided(app, replace(process(app), **GONE)) == (HELD, False)
+    assert decided(app) == (HELD, False)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +151,12 @@ def test_another_mode(had: dict[str, Any], has: dict[str, Any], beside: tuple[st
             "PM2 lets one process have a port; put it behind a proxy (option proxy), set instances",
             [RESTART],
         ),
-        (PYTHON, PYTHON, "or strategy to restart to accept a short outage.", [RESTART]),
+        (
+            {**PYTHON, **NO_PRELOAD},
+            {**PYTHON, **NO_PRELOAD},
+            "leave preload on for a Python app, or set strategy to restart to accept a short outage.",
+            [RESTART],
+        ),
         (FORK, CLUSTER, "what runs now is in fork mode", [RESTART]),
         (FORK, CLUSTER, "set strategy to restart for this one change of its mode.", [RESTART]),
     ],

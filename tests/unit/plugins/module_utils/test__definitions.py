@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.processes import GENERATION, HOME, PRELOAD, declared
+from support.processes import GENERATION, HOME, PRELOAD, PRELOADS, PYTHON_PRELOAD, declared
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
     definitions,
@@ -26,7 +26,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._state import GATE_KE
 
 def made(numbers: list[int], **options: Any) -> list[dict[str, Any]]:
     app = declared(**options)
-    return definitions(app, numbers, GENERATION, HOME, PRELOAD if app.takes_preload else None)
+    return definitions(app, numbers, GENERATION, HOME, PRELOADS.get(app.gate or ""))
 
 
 def test_each_has_its_number_and_no_count() -> None:
@@ -96,6 +96,26 @@ def test_the_preload_is_in_front(options: dict[str, Any], node_args: list[str]) 
     # PM2 hands what is at the top to the process; in env it would be a variable of the user
     assert GENERATION_KEY not in definition["env"]
     assert GATE_KEY not in definition["env"]
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({}, PYTHON_PRELOAD),
+        ({"env": {"PYTHONPATH": "/srv/lib:/srv/more"}}, PYTHON_PRELOAD + ":/srv/lib:/srv/more"),
+        ({"env": {"PYTHONPATH": ""}}, PYTHON_PRELOAD),
+        ({"preload": False}, None),
+        ({"preload": False, "env": {"PYTHONPATH": "/srv/lib"}}, "/srv/lib"),
+        # it does not look at PYTHONPATH
+        ({"node_args": "-I"}, None),
+    ],
+)
+def test_the_gate_of_python_is_first_on_its_path(options: dict[str, Any], path: str | None) -> None:
+    (definition,) = made([0], script="/srv/web/app.py", interpreter="python3", **options)
+    assert definition["env"].get("PYTHONPATH") == path
+    again = in_generation(definition, "r2-ffffff", HOME, "/h/gate/python-76543210" if path != "/srv/lib" else None)
+    expected = path.replace("0123abcd", "76543210") if path else "/h/gate/python-76543210"
+    assert again["env"]["PYTHONPATH"] == expected
 
 
 def test_into_another_generation() -> None:

@@ -14,13 +14,13 @@ import pytest
 from support.fake_client import FakeClient
 from support.processes import declared, member
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _gate_script
+from ansible_collections.zerodown.pm2.plugins.module_utils import _gate_python, _gate_script
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import entry_of
+from ansible_collections.zerodown.pm2.plugins.module_utils._gates import with_present
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import (
     resurrect,
     with_present_node,
-    with_present_preload,
 )
 
 GONE = "-r", "/gone/gate/preload-ffffffff.cjs"
@@ -41,11 +41,20 @@ def home(tmp_path: Path) -> Home:
     ],
 )
 def test_a_preload_that_is_gone_is_replaced(home: Home, node_args: list[str], after: list[str]) -> None:
-    entry = {"name": "web", "node_args": node_args}
+    entry = {"name": "web", "node_args": node_args, "env": {}}
     path = str(Path(home.gate) / _gate_script.name())
-    assert with_present_preload(entry, home) == {"name": "web", "node_args": ["-r", path, *after]}
+    assert with_present(entry, home) == {"name": "web", "node_args": ["-r", path, *after], "env": {}}
     assert Path(path).read_text() == _gate_script.SCRIPT
     assert entry["node_args"] == node_args
+
+
+def test_a_gate_of_python_that_is_gone_is_replaced(home: Home) -> None:
+    entry = {"name": "web", "node_args": [], "env": {"PYTHONPATH": "/gone/gate/python-01234567:/srv/lib", "A": "1"}}
+    path = Path(home.gate) / _gate_python.name()
+    changed = with_present(entry, home)
+    assert changed == {"name": "web", "node_args": [], "env": {"PYTHONPATH": f"{path}:/srv/lib", "A": "1"}}
+    assert (path / "sitecustomize.py").read_text() == _gate_python.script()
+    assert with_present(changed, home) is changed
 
 
 def test_a_preload_that_is_there_stays_though_it_is_an_older_one(home: Home) -> None:
@@ -53,14 +62,14 @@ def test_a_preload_that_is_there_stays_though_it_is_an_older_one(home: Home) -> 
     older.parent.mkdir()
     older.touch()
     entry = {"name": "web", "node_args": ["-r", str(older), "--a"]}
-    assert with_present_preload(entry, home) is entry
+    assert with_present(entry, home) is entry
     assert [path.name for path in older.parent.iterdir()] == [older.name]
 
 
 @pytest.mark.parametrize("node_args", [None, [], ["-r", "/gone/trace.js"], "--a", ["-r"], ["--a", GONE[1]]])
 def test_what_has_no_preload_of_ours_gets_none(home: Home, node_args: Any) -> None:
     entry = {"name": "web", "node_args": node_args}
-    assert with_present_preload(entry, home) is entry
+    assert with_present(entry, home) is entry
     assert not Path(home.gate).exists()
 
 

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Virtual environments with Python servers, made once in a checkout."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+from dev.pythons import interpreter
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python_servers(version: str | None = None) -> Path:
+    """The directory with the programs, after it was made by whoever comes first.
+
+    :param version: of Python; by default that of the tests.
+    """
+    pins = ROOT / "tests" / f"python-servers{'-' + version if version else ''}.txt"
+    venv = ROOT / ".dev" / "python-servers" / (version or "own")
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made_of = venv / "made-of"
+        wanted = pins.read_text()
+        if not made_of.exists() or made_of.read_text() != wanted:
+            python = interpreter(version) if version else sys.executable
+            assert python, f"there is no Python {version}"
+            subprocess.run([python, "-m", "venv", "--clear", str(venv)], check=True)
+            subprocess.run([str(venv / "bin" / "pip"), "install", "-qq", "-r", str(pins)], check=True)
+            made_of.write_text(wanted)
+    return venv / "bin"
