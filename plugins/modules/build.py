@@ -21,7 +21,7 @@ description:
   - B(Python). Each release has a virtual environment of its own, made by uv where it is there, else by C(venv) and pip,
     from C(uv.lock), C(requirements.txt), C(poetry.lock) or C(Pipfile.lock), whichever is found first. Steps have its
     programs first on E(PATH). A release with a C(package.json) gets one only when O(python) is given, for such files
-    may be there for something else; C(python: {}) is enough.
+    may be there for something else; an empty one is enough.
   - B(Dependency cache). An installed C(node_modules) is kept in C(cache/dependencies) under a key made of lockfile,
     C(package.json), package manager and its version, Node's version, platform, O(install_args) and O(cache_inputs).
     The next release with the same key installs nothing. An entry with a file that is missing, or whose size, time or
