@@ -49,6 +49,17 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 """,
+    "site/wsgi.py": """
+import time
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        print("slow")
+        time.sleep(3)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+""",
     "site/manage.py": """
 import time
 

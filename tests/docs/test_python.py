@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What docs/python.md promises of its examples: what is in hand is ended, no process is left, the log has it at once."""
+"""What docs/python.md promises of its examples: what is in hand is ended, no process is left, the log says so."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Pm2:
     def start(self, name: str, port: int = 0) -> None:
         """As the guide declares it, but on another port."""
         text = json.dumps(TASKS[name]).replace('"/srv/', f'"{self.srv}/')
-        for written in range(8101, 8106):
+        for written in range(8101, 8107):
             text = text.replace(str(written), str(port))
         self.app(**json.loads(text))
 
@@ -73,7 +73,7 @@ def pm2(home: Path, srv: Path) -> Pm2:
     return Pm2(home, srv)
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "gunicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("name", ["uvicorn", "gunicorn", "gunicorn-asgi", "hypercorn", "granian"])
 def test_a_server_ends_what_it_has_in_hand(pm2: Pm2, name: str) -> None:
     port = find_free_port()
     pm2.start(name, port)
