@@ -52,6 +52,7 @@ RESTARTED = "restarted"
 RELOADED = "reloaded"
 STATES = (ONLINE, STOPPED, ABSENT, RESTARTED, RELOADED)
 
+_SHELLS = ("bash", "sh")
 # PM2 lib/API/interpreter.json; python is looked for as python3 too, and for .ts see _interpreter
 _BY_EXTENSION = {
     ".js": ("node",),
@@ -368,6 +369,9 @@ class _Builder:
             return "none"
         if interpreter is None:
             interpreter = self._default_interpreter(script, path)
+        elif os.path.basename(interpreter) in _SHELLS and os.path.basename(script) in _SHELLS:
+            # a command line with --interpreter bash, as it is often taught: PM2 has bash read its own binary
+            interpreter = "none"
         elif interpreter.startswith("node@"):
             raise self._fail("interpreter {0} is for nvm in a shell; give the path of that Node.".format(interpreter))
         elif os.sep in interpreter:

@@ -7,25 +7,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any, Dict, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import (
+    _build_node,
+    _build_python,
     _dependency_cache,
     _deploy_log,
     _package_manager,
     _tree,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._build_spec import Spec, Step, Tree
 from ansible_collections.zerodown.pm2.plugins.module_utils._command import TAIL_LINES, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import CommandError, Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._executables import which
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import inside, locked, write_atomic
-from ansible_collections.zerodown.pm2.plugins.module_utils._package_manager import PackageManager
-from ansible_collections.zerodown.pm2.plugins.module_utils._release import PRIVATE, Layout, Release, identity
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import PRIVATE, Layout, Release
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 
 # another run that builds the same release does the work for us
@@ -33,108 +33,46 @@ LOCK_TIMEOUT = 1800.0
 # beside the TAIL_LINES last ones
 HEAD_LINES = 10
 
-_NODE_FACTS = (
-    "JSON.stringify({version: process.version, platform: process.platform, arch: process.arch, "
-    "abi: process.versions.modules})"
-)
-
-
-@dataclass(frozen=True)
-class Command:
-    """A step as it is declared.
-
-    :ivar directory: relative to the release; None for the build's own.
-    :ivar timeout: seconds; None for the build's own.
-    """
-
-    name: str
-    argv: List[str]
-    env: Dict[str, str]
-    directory: Optional[str]
-    timeout: Optional[float]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A build as it is declared; the fields are the options of the module ``build``."""
-
-    directory: str
-    package_manager: str
-    lockfile_required: bool
-    install_args: List[str]
-    scripts: List[str]
-    steps: List[Command]
-    prune: bool
-    env: Dict[str, str]
-    node_executable: Optional[str]
-    cache: str
-    cache_inputs: List[str]
-    timeout: float
-
-    def digest(self) -> str:
-        """Of what shapes the result."""
-        content = dataclasses.asdict(self)
-        for name in ("cache", "cache_inputs", "timeout"):
-            del content[name]
-        for step in content["steps"]:
-            del step["timeout"]
-        return identity(content)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step as it is run.
-
-    :ivar cwd: absolute.
-    :ivar timeout: seconds.
-    """
-
-    name: str
-    argv: List[str]
-    cwd: str
-    env: Dict[str, str]
-    timeout: float
-
 
 @dataclass(frozen=True)
 class Built:
     """:ivar steps: name, argv and, when they were run, seconds.
     :ivar dependencies: as the module returns it; None without a package manager.
-    :ivar notice: what a person should know.
+    :ivar python: as the module returns it; None without a virtual environment.
+    :ivar notices: what a person should know.
     """
 
     changed: bool
     steps: List[Dict[str, Any]]
     dependencies: Optional[Dict[str, Any]]
+    python: Optional[Dict[str, Any]]
     log: str
-    notice: Optional[str] = None
+    notices: List[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """:ivar manager: None when nothing is installed.
-    :ivar node: facts about Node; None when nothing is installed.
-    :ivar key: of the dependency cache; None when nothing is cached.
-    :ivar uncached: why not, or None.
-    :ivar hit: whether the cache has it.
-    :ivar install: what installs; None when nothing does.
-    :ivar lifecycle: the package's own install scripts, which are still to be run when the cache has the rest.
-    :ivar after: the steps after the install.
+    """:ivar python: None when nothing is installed for Python.
+    :ivar node: None when nothing is installed for Node.
+    :ivar after: the steps after the installs.
     """
 
-    directory: str
-    manager: Optional[PackageManager] = None
-    node: Optional[Dict[str, str]] = None
-    key: Optional[str] = None
-    uncached: Optional[str] = None
-    hit: bool = False
-    install: Optional[Step] = None
-    lifecycle: List[Step] = field(default_factory=list)
-    after: List[Step] = field(default_factory=list)
+    python: Optional[Tree]
+    node: Optional[Tree]
+    after: List[Step]
 
     def steps(self) -> List[Step]:
-        install = self.lifecycle if self.hit or self.install is None else [self.install]
-        return install + self.after
+        return [step for tree in (self.python, self.node) if tree for step in tree.steps()] + self.after
+
+    def records(self) -> Dict[str, Optional[Dict[str, Any]]]:
+        """As they are before anything is run."""
+        return {
+            "dependencies": _record(self.node, self.node.hit, self.node.uncached) if self.node else None,
+            "python": _record(self.python, self.python.hit, self.python.uncached) if self.python else None,
+        }
+
+    def warnings(self) -> List[str]:
+        return [tree.warning for tree in (self.python, self.node) if tree and tree.warning]
 
 
 def build(layout: Layout, release_id: str, spec: Spec, check: bool) -> Built:
@@ -149,9 +87,8 @@ def build(layout: Layout, release_id: str, spec: Spec, check: bool) -> Built:
         steps = [{"name": "script " + name, "argv": []} for name in spec.scripts]
         steps += [{"name": step.name, "argv": step.argv} for step in spec.steps]
         log = os.path.join(layout.release(release_id), PRIVATE, "build.log")
-        return Built(
-            True, steps, None, log, "Release {0} is not there yet, so its lockfile is unknown.".format(release_id)
-        )
+        notice = "Release {0} is not there yet, so its lockfile is unknown.".format(release_id)
+        return Built(True, steps, None, None, log, [notice])
     done = _done(layout, release_id, spec)
     if done:
         return done
@@ -159,7 +96,7 @@ def build(layout: Layout, release_id: str, spec: Spec, check: bool) -> Built:
     plan = _plan(layout, release, spec)
     if check:
         steps = [{"name": step.name, "argv": step.argv} for step in plan.steps()]
-        return Built(True, steps, _dependencies(plan, plan.hit, plan.uncached), release.build_log)
+        return Built(True, steps, log=release.build_log, notices=plan.warnings(), **plan.records())
     with locked(release.lock, LOCK_TIMEOUT, "building " + release.path):
         # another run may have built it while we waited
         return _done(layout, release_id, spec) or _run(layout, release, spec, plan)
@@ -174,7 +111,8 @@ def _done(layout: Layout, release_id: str, spec: Spec) -> Optional[Built]:
     release = now.get(release_id)
     if release.build and release.ready:
         if release.build["spec"] == spec.digest():
-            return Built(False, release.build["steps"], release.build["dependencies"], release.build_log)
+            build = release.build
+            return Built(False, build["steps"], build["dependencies"], build.get("python"), release.build_log)
         raise Pm2Error(
             "Release {0} was built with other arguments and is never changed; stage a new one, with the arguments of "
             "the build in variant.".format(release_id)
@@ -189,71 +127,27 @@ def _plan(layout: Layout, release: Release, spec: Spec) -> _Plan:
     directory = inside(release.path, spec.directory, "directory of the build")
     if not os.path.isdir(directory):
         raise Pm2Error("Release {0} has no directory {1!r} to build in.".format(release.id, spec.directory))
-    node = _find_node(spec)
     package = None if spec.package_manager == "none" else _package_manager.read_package(directory)
-    if package is None:
-        if spec.package_manager not in ("auto", "none"):
-            raise Pm2Error("Release {0} has no package.json in {1!r}.".format(release.id, spec.directory))
-        if spec.scripts or spec.prune:
-            raise Pm2Error(
-                "scripts and prune need a package manager and a package.json in {0!r}; use steps.".format(
-                    spec.directory
-                )
-            )
-        env = base_environment([os.path.dirname(node)] if node else [])
-        return _Plan(directory, after=_declared(release, spec, env, directory))
-    if node is None:
-        raise Pm2Error("Node was not found on PATH; install it (role zerodown.pm2.nodejs) or set node_executable.")
-    missing = [name for name in spec.scripts if name not in (package.get("scripts") or {})]
-    if missing:
-        raise Pm2Error("package.json has no script {0!r}; add it, or take it out of scripts.".format(missing[0]))
-    choice = _package_manager.choose(os.listdir(directory), package, spec.package_manager, spec.lockfile_required)
-    path = [os.path.dirname(node)]
-    manager = _package_manager.find(choice, directory, package, node, {**base_environment(path), **spec.env})
-    env = base_environment(path + [os.path.dirname(manager.argv[0])])
-    facts = json.loads(run([node, "-p", _NODE_FACTS], env).stdout)
-    facts["libc"] = _libc()
-    key = uncached = None
-    if spec.cache == "none":
-        uncached = "cache is none"
-    elif choice.lockfile is None:
-        uncached = "there is no lockfile"
+    python = _build_python.plan(layout, release, spec) if _wants_python(spec, package) else None
+    path = [os.path.join(python.about["venv"], "bin")] if python else []
+    node = _build_node.plan(layout, release, spec, directory, package, path)
+    if node:
+        path = node.path
     else:
-        key = _package_manager.cache_key(manager, directory, facts, spec.install_args, spec.cache_inputs, spec.env)
-    # without a terminal pnpm asks nothing only in CI; builds do not get it, for many turn warnings into errors then
-    unattended = {"CI": "true", "COREPACK_ENABLE_DOWNLOAD_PROMPT": "0", **spec.env}
-
-    def step(name: str, argv: List[str], variables: Dict[str, str]) -> Step:
-        return Step(name, argv, directory, {**env, **variables}, spec.timeout)
-
-    scripts = [step("script " + name, manager.script(name), spec.env) for name in spec.scripts]
-    prune = [step("prune", manager.prune(), unattended)] if spec.prune else []
-    return _Plan(
-        directory,
-        manager,
-        facts,
-        key,
-        uncached,
-        hit=key is not None and _dependency_cache.exists(layout.dependencies, key),
-        install=step("install", manager.install(spec.install_args), unattended),
-        lifecycle=[step("script " + name, argv, unattended) for name, argv in manager.lifecycle().items()],
-        after=scripts + _declared(release, spec, env, directory) + prune,
-    )
+        found = _build_node.find_node(spec)
+        path += [os.path.dirname(found)] if found else []
+    env = {**base_environment(path), **(_build_python.environment(python) if python else {})}
+    after = _declared(release, spec, env, directory)
+    if node:
+        after = node.scripts + after + node.prune
+    return _Plan(python, node.tree if node else None, after)
 
 
-def _find_node(spec: Spec) -> Optional[str]:
-    node = which(os.path.expanduser(spec.node_executable)) if spec.node_executable else which("node")
-    if spec.node_executable and node is None:
-        raise Pm2Error("Node was not found at {0}; correct node_executable.".format(spec.node_executable))
-    return node and os.path.abspath(node)
-
-
-def _libc() -> str:
-    """Compiled packages are for one of them: glibc with its version, or another one (musl has no such name)."""
-    try:
-        return os.confstr("CS_GNU_LIBC_VERSION") or "other"
-    except (ValueError, OSError):
-        return "other"
+def _wants_python(spec: Spec, package: Optional[Dict[str, Any]]) -> bool:
+    """A package.json beside Python's files may well be the whole app, so that the user says when it is not."""
+    if spec.python is not None:
+        return spec.python.installer != "none"
+    return spec.package_manager == "auto" and package is None
 
 
 def _declared(release: Release, spec: Spec, env: Dict[str, str], directory: str) -> List[Step]:
@@ -269,18 +163,12 @@ def _declared(release: Release, spec: Spec, env: Dict[str, str], directory: str)
     return steps
 
 
-def _dependencies(
-    plan: _Plan, hit: bool, notice: Optional[str], seconds: float = 0.0, files: int = 0
-) -> Optional[Dict[str, Any]]:
-    if plan.manager is None or plan.node is None:
-        return None
+def _record(tree: Tree, hit: bool, notice: Optional[str], seconds: float = 0.0, files: int = 0) -> Dict[str, Any]:
+    """How the dependencies got there, as the module returns it."""
     return {
-        "package_manager": plan.manager.choice.name,
-        "version": plan.manager.version,
-        "node": plan.node["version"],
-        "lockfile": plan.manager.choice.lockfile,
-        "key": plan.key,
-        "cache": "none" if plan.key is None else "hit" if hit else "miss",
+        **tree.about,
+        "key": tree.key,
+        "cache": "none" if tree.key is None else "hit" if hit else "miss",
         "seconds": round(seconds, 2),
         "files": files,
         "notice": notice,
@@ -290,8 +178,10 @@ def _dependencies(
 def _run(layout: Layout, release: Release, spec: Spec, plan: _Plan) -> Built:
     started = _deploy_log.now()
     begun = time.monotonic()
+    steps: List[Dict[str, Any]] = []
+    made: Dict[str, Optional[Dict[str, Any]]] = {"dependencies": None, "python": None}
 
-    def save(status: str, steps: List[Dict[str, Any]], dependencies: Optional[Dict[str, Any]]) -> None:
+    def save(status: str) -> None:
         written = dataclasses.replace(
             release,
             build={
@@ -300,54 +190,61 @@ def _run(layout: Layout, release: Release, spec: Spec, plan: _Plan) -> Built:
                 "started": started,
                 "seconds": round(time.monotonic() - begun, 2),
                 "steps": steps,
-                "dependencies": dependencies,
+                **made,
             },
         )
         write_atomic(release.manifest, written.to_json(), 0o600)
 
-    save("running", [], None)
-    steps: List[Dict[str, Any]] = []
-    dependencies: Optional[Dict[str, Any]] = None
+    save("running")
     try:
         with open(os.open(release.build_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as log:
             runner = _Runner(release, log, steps, hint=spec.cache == "link")
-            dependencies = _install(layout, spec, plan, runner)
+            if plan.python:
+                made["python"] = _install(layout, spec, plan.python, runner)
+            if plan.node:
+                made["dependencies"] = _install(layout, spec, plan.node, runner)
             for step in plan.after:
                 runner.run(step)
         # sealed only when all of it is on disk
         _tree.flush(release.path)
     except OSError as error:
-        save("failed", steps, dependencies)
+        save("failed")
         raise Pm2Error("Release {0} could not be built: {1}.".format(release.id, error)) from error
     except Pm2Error:
-        save("failed", steps, dependencies)
+        save("failed")
         raise
-    save("done", steps, dependencies)
-    return Built(True, steps, dependencies, release.build_log, (dependencies or {}).get("notice"))
+    save("done")
+    notices = [record["notice"] for record in made.values() if record and record["notice"]]
+    return Built(True, steps, log=release.build_log, notices=plan.warnings() + notices, **made)
 
 
-def _install(layout: Layout, spec: Spec, plan: _Plan, runner: "_Runner") -> Optional[Dict[str, Any]]:
-    if plan.install is None:
-        return None
+def _install(layout: Layout, spec: Spec, tree: Tree, runner: "_Runner") -> Dict[str, Any]:
     begun = time.monotonic()
-    notice = plan.uncached
+    notice = tree.uncached
     link = spec.cache == "link"
-    if plan.key and plan.hit:
+    if tree.key and tree.hit:
         try:
-            files = _dependency_cache.restore(layout.dependencies, plan.key, plan.directory, link)
+            files = _dependency_cache.restore(layout.dependencies, tree.key, tree.directory, link)
         except _dependency_cache.Damaged as error:
             notice = "the cached dependencies were damaged and are made anew: {0}".format(error)
         else:
             seconds = time.monotonic() - begun
-            for step in plan.lifecycle:
+            for step in tree.after_hit + tree.always:
                 runner.run(step)
-            return _dependencies(plan, True, None, seconds, files)
-    runner.run(plan.install)
+            return _record(tree, True, None, seconds, files)
+    if tree.venv:
+        # whatever the source brought along under this name was made for another place
+        _tree.remove(os.path.join(tree.directory, tree.venv))
+    for step in tree.install:
+        runner.run(step)
     files = 0
-    if plan.key:
-        files, fault = _dependency_cache.store(layout.dependencies, plan.key, plan.directory, link)
+    if tree.key:
+        files, fault = _dependency_cache.store(layout.dependencies, tree.key, tree.directory, link, tree.venv)
         notice = fault or notice
-    return _dependencies(plan, False, notice, time.monotonic() - begun, files)
+    seconds = time.monotonic() - begun
+    for step in tree.always:
+        runner.run(step)
+    return _record(tree, False, notice, seconds, files)
 
 
 class _Runner:
@@ -365,8 +262,12 @@ class _Runner:
         start = os.fstat(self.log.fileno()).st_size
         begun = time.monotonic()
         try:
-            rc = run(step.argv, step.env, step.cwd, step.timeout, check=False, output=self.log).rc
-            fault = "return code {0}".format(rc) if rc else None
+            output = None if step.stdout else self.log
+            completed = run(step.argv, step.env, step.cwd, step.timeout, check=False, output=output)
+            fault = "return code {0}".format(completed.rc) if completed.rc else None
+            if step.stdout:
+                self.log.write(completed.stderr.encode("utf-8", "replace"))
+                write_atomic(step.stdout, completed.stdout.encode("utf-8"), 0o600)
         except CommandError as error:
             fault = error.message.rstrip(".")
         self.done.append({"name": step.name, "argv": step.argv, "seconds": round(time.monotonic() - begun, 2)})

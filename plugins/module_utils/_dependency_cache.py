@@ -8,6 +8,10 @@ A linked file has one content for all releases, the live one among them. So no l
 they are read-only, and what tools are known to rewrite (``node_modules/.*``, but not pnpm's store ``.pnpm``) is
 copied. Root ignores modes, so for root everything is copied.
 
+A virtual environment names its own path in many files (``pyvenv.cfg``, the first lines of ``bin/*``). They are found
+when it is stored, and each release gets a copy that names its own. Python never writes a compiled file in place
+(importlib: beside it, then rename), and takes one from the cache because source and time are as they were.
+
 An entry is ``<key>/entry.json`` and ``<key>/tree``. It lists each file with size, time and mode, and one that
 differs, as after a crash or a careless script, makes the entry worthless.
 """
@@ -28,6 +32,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atom
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Release
 
 FORMAT = 1
+# a file that names its directory is a script or a list
+_TEXT_LIMIT = 4 << 20
 # what link(2) says when there can be no link here: another file system, too many links, not allowed (link(2), ERRORS)
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
 
@@ -79,8 +85,12 @@ def restore(cache: str, key: str, directory: str, link: bool) -> int:
         for root in roots:
             _tree.remove(os.path.join(directory, root))
             os.makedirs(os.path.dirname(os.path.join(directory, root)), exist_ok=True)
+        copied = set(content.get("relocated", []))
         for path, mode, size, mtime, target in content["files"]:
-            _restore_one(entry, directory, path, (mode, size, mtime), target, link, content["origin"])
+            own = path in copied or _rewritten(path)
+            _restore_one(entry, directory, path, (mode, size, mtime), target, link and not own)
+            if own and stat.S_ISREG(mode):
+                _relocate(os.path.join(directory, path), content["origin"], directory)
     except (Damaged, OSError, ValueError, KeyError, TypeError) as error:
         for root in roots:
             _tree.remove(os.path.join(directory, root))
@@ -98,7 +108,7 @@ def _count(records: List[List[Any]]) -> int:
 
 
 def _restore_one(
-    entry: str, directory: str, path: str, stored: Tuple[int, int, int], target: Optional[str], link: bool, origin: str
+    entry: str, directory: str, path: str, stored: Tuple[int, int, int], target: Optional[str], link: bool
 ) -> None:
     here = os.path.join(directory, path)
     if target is not None:
@@ -111,7 +121,7 @@ def _restore_one(
     found = os.lstat(source)
     if (found.st_mode, found.st_size, found.st_mtime_ns) != stored:
         raise Damaged("{0} changed since it was stored; releases that share it may be damaged too".format(path))
-    if link and not _rewritten(path):
+    if link:
         try:
             os.link(source, here)
         except OSError as error:
@@ -122,8 +132,6 @@ def _restore_one(
     shutil.copyfile(source, here)
     os.utime(here, ns=(found.st_atime_ns, found.st_mtime_ns))
     os.chmod(here, stat.S_IMODE(found.st_mode) | stat.S_IWUSR)
-    if _rewritten(path):
-        _relocate(here, origin, directory)
 
 
 def _rewritten(path: str) -> bool:
@@ -136,31 +144,43 @@ def _rewritten(path: str) -> bool:
 
 def _relocate(path: str, origin: str, directory: str) -> None:
     """Such files name the directory they were made in; some (pnpm's ``.bin``) would make it run code from there."""
+    content = _names(path, origin)
+    if content is not None:
+        with open(path, "wb") as stream:
+            stream.write(content.replace(os.fsencode(origin), os.fsencode(directory)))
+
+
+def _names(path: str, origin: str) -> Optional[bytes]:
+    """The content of a text that names the directory ``origin``; else None."""
     with open(path, "rb") as stream:
         content = stream.read()
-    old = os.fsencode(origin)
-    if old in content and b"\0" not in content:
-        with open(path, "wb") as stream:
-            stream.write(content.replace(old, os.fsencode(directory)))
+    return content if os.fsencode(origin) in content and b"\0" not in content else None
 
 
-def store(cache: str, key: str, directory: str, link: bool) -> Tuple[int, Optional[str]]:
+def store(cache: str, key: str, directory: str, link: bool, venv: Optional[str] = None) -> Tuple[int, Optional[str]]:
     """Keep the trees that an install made.
 
+    :param venv: the virtual environment, relative to ``directory``; None for each node_modules.
     :returns: how many files there are, and why they were not kept, or None.
     """
-    roots = trees(directory)
+    roots = [venv] if venv else trees(directory)
     if not roots:
         return 0, "the install made no node_modules"
     link = link and _modes_bind()
     partial = os.path.join(cache, ".{0}.{1}.partial".format(key, os.getpid()))
     files: List[List[Any]] = []
+    relocated: List[str] = []
     try:
         os.makedirs(os.path.join(partial, "tree"), mode=0o700)
         for path, entry in _below(directory, roots):
             kept = os.path.join(partial, "tree", path)
-            files.append([path] + _store_one(entry, kept, path, directory, link))
-        content = {"format": FORMAT, "origin": directory, "trees": roots, "files": files}
+            own = venv is not None and _of_its_place(path, entry, directory, venv)
+            if own:
+                relocated.append(path)
+            linked = link and not own and not _rewritten(path)
+            links_out = os.path.join(venv, "bin", "") if venv else None
+            files.append([path] + _store_one(entry, kept, path, directory, linked, links_out))
+        content = {"format": FORMAT, "origin": directory, "trees": roots, "relocated": relocated, "files": files}
         # the list may not outlive the files
         _tree.flush(partial)
         write_atomic(os.path.join(partial, "entry.json"), json.dumps(content).encode("utf-8"), 0o600)
@@ -179,19 +199,35 @@ def _below(directory: str, roots: List[str]) -> Iterator[Tuple[str, os.stat_resu
             yield os.path.relpath(entry.path, directory), entry.stat(follow_symlinks=False)
 
 
-def _store_one(found: os.stat_result, kept: str, path: str, directory: str, link: bool) -> List[Any]:
+def _of_its_place(path: str, found: os.stat_result, directory: str, venv: str) -> bool:
+    """Whether a file of a virtual environment belongs to this release alone: it names its path, or lies at the top,
+    where uv locks and pip rewrites. What is compiled names it too, but Python goes by where it finds it."""
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    if os.path.dirname(path) == venv:
+        return True
+    if path.endswith((".pyc", ".so")) or found.st_size > _TEXT_LIMIT:
+        return False
+    return _names(os.path.join(directory, path), directory) is not None
+
+
+def _store_one(
+    found: os.stat_result, kept: str, path: str, directory: str, link: bool, links_out: Optional[str]
+) -> List[Any]:
+    """:param links_out: prefix of the paths whose links may lead to the host's own files, as ``bin/python`` does."""
     here = os.path.join(directory, path)
     if stat.S_ISLNK(found.st_mode):
         target = os.readlink(here)
         reached = os.path.normpath(os.path.join(os.path.dirname(here), target))
-        if os.path.isabs(target) or not reached.startswith(directory + "/"):
+        host = links_out is not None and path.startswith(links_out) and not reached.startswith(directory + "/")
+        if not host and (os.path.isabs(target) or not reached.startswith(directory + "/")):
             raise Damaged("{0} is a link to {1}, which is not part of the directory".format(path, target))
         return [found.st_mode, 0, 0, target]
     if stat.S_ISDIR(found.st_mode):
         os.makedirs(kept)
         return [found.st_mode, 0, 0, None]
     # what has another name already is shared with someone else, such as pnpm's store
-    if link and found.st_nlink == 1 and not _rewritten(path):
+    if link and found.st_nlink == 1:
         os.chmod(here, stat.S_IMODE(found.st_mode) & ~0o222)
         try:
             os.link(here, kept)
@@ -208,7 +244,11 @@ def _store_one(found: os.stat_result, kept: str, path: str, directory: str, link
 
 def unused_entries(cache: str, releases: List[Release]) -> List[str]:
     """The paths of entries that none of these releases was built with, and of what a killed run left."""
-    keys = {((release.build or {}).get("dependencies") or {}).get("key") for release in releases}
+    keys = {
+        ((release.build or {}).get(part) or {}).get("key")
+        for release in releases
+        for part in ("dependencies", "python")
+    }
     try:
         names = os.listdir(cache)
     except OSError:

@@ -218,7 +218,7 @@ def cache_key(
             "manager": [manager.choice.name, manager.version],
             "node": node,
             "arguments": extra,
-            "files": {name: _content_digest(os.path.join(directory, name)) for name in names},
+            "files": {name: _tree.content_digest(os.path.join(directory, name)) for name in names},
             "settings": {name: value for name, value in env.items() if _SETTING_VARIABLE.match(name)},
         }
     )[:40]
@@ -231,9 +231,3 @@ def _package_files(directory: str) -> List[str]:
         for entry in _tree.walk(directory, ["node_modules", ".git"])
         if entry.name == "package.json" and entry.is_file(follow_symlinks=False)
     ]
-
-
-def _content_digest(path: str) -> Optional[str]:
-    if os.path.isdir(path):
-        return _tree.digest(path, [])
-    return _tree.file_digest(path, "sha256") if os.path.isfile(path) else None

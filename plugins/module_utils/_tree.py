@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import stat
-from typing import Iterator, List, Set
+from typing import Iterator, List, Optional, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
@@ -91,6 +91,13 @@ def file_digest(path: str, algorithm: str) -> str:
             for block in iter(lambda: stream.read(1 << 20), b""):
                 total.update(block)
     return total.hexdigest()
+
+
+def content_digest(path: str) -> Optional[str]:
+    """Of a file or of a directory with all that is in it; None when there is neither."""
+    if os.path.isdir(path):
+        return digest(path, [])
+    return file_digest(path, "sha256") if os.path.isfile(path) else None
 
 
 def remove(path: str) -> None:

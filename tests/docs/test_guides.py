@@ -16,6 +16,7 @@ import pytest
 import yaml
 from support.ansible_output import failed
 from support.pm2_host import pm2_package, private_home
+from support.python_servers import python_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".dev" / "collections"
@@ -30,6 +31,46 @@ FILES = {
     "api/api.py": "import time\nwhile True: time.sleep(1)",
     "api/mailer.py": "import time\nwhile True: time.sleep(1)",
     "ticker/bin/ticker": "#!/bin/sh\nwhile true; do sleep 1; done",
+    "site/main.py": """
+import asyncio
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            event = await receive()
+            print(event["type"])
+            await send({"type": event["type"] + ".complete"})
+            if event["type"] == "lifespan.shutdown":
+                return
+    if scope["path"] == "/slow":
+        print("slow")
+        await asyncio.sleep(3)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+""",
+    "site/wsgi.py": """
+import time
+
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        print("slow")
+        time.sleep(3)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+""",
+    "site/manage.py": """
+import time
+
+print("up")
+try:
+    while True:
+        time.sleep(1)
+except KeyboardInterrupt:
+    time.sleep(2)
+    print("ended what it had in hand")
+""",
     "checkout/server.js": (
         "require('http').createServer((q, s) => s.end(JSON.stringify({status: 'ok'}))).listen(process.env.PORT)"
     ),
@@ -74,6 +115,9 @@ def srv(tmp_path: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         file.chmod(0o755)
+    (tmp_path / "srv/site/.venv").symlink_to(python_servers().parent)
+    (configuration,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.M | re.S)
+    (tmp_path / "srv/site/gunicorn.conf.py").write_text(configuration)
     return tmp_path / "srv"
 
 
@@ -83,7 +127,7 @@ def home() -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("guide", ["processes", "releases", "cutover", "boot"])
+@pytest.mark.parametrize("guide", ["processes", "releases", "cutover", "boot", "python"])
 def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: Path) -> None:
     tasks = tasks_of(ROOT / "docs" / f"{guide}.md")
     assert tasks
@@ -108,7 +152,7 @@ def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: P
 
 
 def declarations() -> list[Any]:
-    pages = [ROOT / "README.md", ROOT / "docs" / "releases.md", ROOT / "docs" / "cutover.md"]
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{guide}.md" for guide in ("releases", "cutover", "python"))]
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
         for page in pages

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,25 @@ def install_manager(key: str) -> Manager:
     found = json.loads((home / "node_modules" / package / "package.json").read_text())["version"]
     assert found == version
     return Manager(name, home / "node_modules" / ".bin")
+
+
+UV_VERSION = "0.13.9"
+
+
+def install_uv() -> Manager:
+    """Once for all runs, below .dev."""
+    home = PACKAGE_MANAGERS / f"uv-{UV_VERSION}"
+    PACKAGE_MANAGERS.mkdir(parents=True, exist_ok=True)
+    with (PACKAGE_MANAGERS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "bin" / "uv").exists():
+            subprocess.run([sys.executable, "-m", "venv", str(home)], check=True, capture_output=True)
+            subprocess.run([home / "bin" / "pip", "install", f"uv=={UV_VERSION}"], check=True, capture_output=True)
+    # alone on PATH: beside it is a Python
+    (home / "only").mkdir(exist_ok=True)
+    if not (home / "only" / "uv").exists():
+        (home / "only" / "uv").symlink_to(home / "bin" / "uv")
+    return Manager("uv", home / "only")
 
 
 @pytest.fixture

@@ -161,3 +161,46 @@ def test_entries_of_no_release_are_unused(tmp_path: Path) -> None:
     found = [os.path.basename(path) for path in cache.unused_entries(str(tmp_path), releases)]
     assert found == [".unused.999999999.partial", "unused"]
     assert cache.unused_entries(str(tmp_path / "missing"), []) == []
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """A directory with what a virtual environment has."""
+    root = tmp_path / "one"
+    for name, content in {
+        ".venv/pyvenv.cfg": "home = /usr/bin\n",
+        ".venv/.lock": "",
+        ".venv/bin/tool": f"#!{root}/.venv/bin/python\n",
+        ".venv/lib/site-packages/lib/core.py": "lib",
+        ".venv/lib/site-packages/lib/__pycache__/core.pyc": f"\0{root}",
+        ".venv/lib/site-packages/lib.dist-info/direct_url.json": f'{{"url": "file://{root}"}}',
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    (root / ".venv/bin/python").symlink_to("/usr/bin/python3")
+    (root / ".venv/bin/python3").symlink_to("python")
+    (root / ".venv/lib64").symlink_to("lib")
+    return root
+
+
+def test_a_virtual_environment_names_its_new_place(tmp_path: Path, venv: Path, second: Path, link: bool) -> None:
+    assert cache.store(str(tmp_path / "cache"), "key", str(venv), link, ".venv")[1] is None
+    cache.restore(str(tmp_path / "cache"), "key", str(second), link)
+    assert (second / ".venv/bin/tool").read_text() == f"#!{second}/.venv/bin/python\n"
+    assert str(venv) not in (second / ".venv/lib/site-packages/lib.dist-info/direct_url.json").read_text()
+    assert os.readlink(second / ".venv/bin/python") == "/usr/bin/python3"
+    assert os.readlink(second / ".venv/lib64") == "lib"
+    for name, shared in {"lib/core.py": link, "lib/__pycache__/core.pyc": link}.items():
+        path = f".venv/lib/site-packages/{name}"
+        assert (venv / path).samefile(second / path) == shared
+    for name in ("pyvenv.cfg", ".lock", "bin/tool"):
+        assert not (venv / ".venv" / name).samefile(second / ".venv" / name)
+        (second / ".venv" / name).open("a").close()
+
+
+@pytest.mark.parametrize("name", [".venv/lib/site-packages/out", ".venv/bin/own"])
+def test_only_programs_may_lead_to_the_host(tmp_path: Path, venv: Path, name: str) -> None:
+    target = "/usr/share" if "lib" in name else str(venv / ".venv/lib")
+    (venv / name).symlink_to(target)
+    fault = cache.store(str(tmp_path / "cache"), "key", str(venv), False, ".venv")[1]
+    assert "not part of the directory" in str(fault)
