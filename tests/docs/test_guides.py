@@ -108,7 +108,7 @@ def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: P
 
 
 def declarations() -> list[Any]:
-    pages = [ROOT / "README.md", ROOT / "docs" / "releases.md", ROOT / "docs" / "cutover.md"]
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("releases", "cutover", "proxy"))]
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
         for page in pages
