@@ -19,7 +19,7 @@ description:
   - Takes one entry of C(pm2_apps) and the directory of a release, and returns what the option
     O(zerodown.pm2.app#module:apps) takes.
   - A process without C(name) gets the app's; C(cwd) is taken relative to the release; C(env) of the app is the base of
-    each process' C(env).
+    each process' C(env). C(frontend) is left out, it is for the role P(zerodown.pm2.proxy#role).
 positional: release
 options:
   _input:
@@ -72,7 +72,7 @@ def _process(app: Dict[str, Any], process: Dict[str, Any], release: str) -> Dict
             )
         )
     return {
-        **process,
+        **{name: value for name, value in process.items() if name != "frontend"},
         "name": process.get("name") or app["name"],
         "cwd": directory,
         "env": {**(app.get("env") or {}), **(process.get("env") or {})},

@@ -117,7 +117,7 @@ def make_swap(app: App, processes: List[Process]) -> Swap:
 
 def _behind_proxy(app: App, own: List[Process], serves: bool, live: Optional[str], options: List[str]) -> Swap:
     """Each generation has an address of its own, so any app can be replaced side by side that bears to run twice."""
-    if app.instances > 1 and not app.is_cluster:
+    if app.instances > 1 and not app.is_cluster and app.gate != PYTHON:
         raise Pm2Error(
             "App {0}: behind a proxy it has one address, which {1} processes in fork mode cannot share; let the server "
             "make its own workers (uvicorn --workers, gunicorn --workers), or use cluster mode.".format(

@@ -30,6 +30,8 @@ system_packages() {
     if [[ $1 == test ]]; then
         type -P ssh-keygen >/dev/null || needed+=(openssh-client)
         type -P zstd >/dev/null || needed+=(zstd)
+        [[ -x /usr/sbin/haproxy ]] || needed+=(haproxy)
+        type -P openssl >/dev/null || needed+=(openssl)
     fi
     if ((${#needed[@]} == 0)); then
         return

@@ -152,7 +152,8 @@ def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: P
 
 
 def declarations() -> list[Any]:
-    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{guide}.md" for guide in ("releases", "cutover", "python"))]
+    guides = ("releases", "cutover", "python", "proxy")
+    pages = [ROOT / "README.md", *(ROOT / "docs" / f"{guide}.md" for guide in guides)]
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
         for page in pages

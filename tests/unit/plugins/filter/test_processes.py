@@ -31,6 +31,13 @@ def test_the_declaration_itself_is_left_alone() -> None:
     assert app == {"name": "shop", "processes": [{"script": "a.js"}]}
 
 
+def test_what_is_for_the_role_proxy_is_left_out() -> None:
+    app = {"name": "shop", "processes": [{"script": "a.js", "frontend": {"port": 80}, "proxy": {"ports": [1, 2]}}]}
+    assert processes(app, RELEASE) == [
+        {"script": "a.js", "name": "shop", "cwd": RELEASE, "env": {}, "proxy": {"ports": [1, 2]}}
+    ]
+
+
 @pytest.mark.parametrize("cwd", ["..", "../2", "/srv", "a/../../x"])
 def test_a_directory_out_of_the_release_is_refused(cwd: str) -> None:
     with pytest.raises(AnsibleFilterError, match="leads out of the release"):
