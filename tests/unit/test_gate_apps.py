@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -231,6 +232,35 @@ def test_fails_later_by_file(start: Start, tmp_path: Path) -> None:
     assert app.get()[0] == 200
     trigger.touch()
     assert app.get() == (500, "Internal Server Error")
+
+
+def test_fails_some(start: Start) -> None:
+    app = start("fails_some", one_of=3)
+    app.wait_until_it_listens()
+    assert [app.get()[0] for _ in range(6)] == [200, 200, 500, 200, 200, 500]
+    assert app.get("/health")[0] == 200
+
+
+def test_slow(start: Start) -> None:
+    app = start("slow", ms=300, version="v7")
+    app.wait_until_it_listens()
+    begun = time.monotonic()
+    assert app.get() == (200, "v7")
+    assert time.monotonic() - begun >= 0.3
+
+
+@pytest.mark.parametrize(("kind", "answer"), [("socket", b"200 OK"), ("answers_500_socket", b"500 Internal")])
+def test_a_path_instead_of_a_port(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, answer: bytes
+) -> None:
+    path = tmp_path / "app.sock"
+    monkeypatch.setattr(f"{__name__}.find_free_port", lambda: path)
+    start(kind)
+    wait_for(path.exists, "it does not listen", PATIENCE)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert answer in connection.recv(4096)
 
 
 def test_every_kind_is_tried_here() -> None:
