@@ -32,6 +32,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Ge
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
 from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired_held, linger
+from ansible_collections.zerodown.pm2.plugins.module_utils._lookout import Rejected
+from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move
 from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
     REVERT_DEADLINE,
     REVERT_HEALTHY_TIME,
@@ -63,8 +65,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._switch import switch
 from ansible_collections.zerodown.pm2.plugins.module_utils._traffic import watch_errors
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
     START_TIMEOUT,
-    Move,
-    Rejected,
     Transaction,
 )
 

@@ -30,12 +30,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Rules
 from ansible_collections.zerodown.pm2.plugins.module_utils._gates import Preloads, is_gated, runtime_of
 from ansible_collections.zerodown.pm2.plugins.module_utils._handover import Handover
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
+from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import of_app
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import ONLINE, Process
-from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
-    Move,
-)
 
 # how long a revert looks at the old release, which has proven itself before
 REVERT_HEALTHY_TIME = 1.0

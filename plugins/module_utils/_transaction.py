@@ -13,27 +13,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _canary, _gate, _journal, _standby
+from ansible_collections.zerodown.pm2.plugins.module_utils import _journal, _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
-from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import AFTERWARDS, HELD, OWN_PORT, WARM
-from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import Definition
 from ansible_collections.zerodown.pm2.plugins.module_utils._drift import LOG_FIELDS
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error, RpcTimeout
-from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate, Rules, Sample, Verdict
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import GateError
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import (
     POLL_INTERVAL,
     Generation,
     close,
-    has_gate,
     lost,
     prefer,
     reopen,
@@ -48,31 +44,23 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._handover import (
     hand_back,
     hand_over,
 )
-from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._lookout import Lookout, accepts
+from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move, probe_rules, settled_rules
 from ansible_collections.zerodown.pm2.plugins.module_utils._ports import foreign_holder
-from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import CanaryOptions, other
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save, settle
+from ansible_collections.zerodown.pm2.plugins.module_utils._shift import shift
 from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
-from ansible_collections.zerodown.pm2.plugins.module_utils._steady import Failure, LogMarks, failure_data
+from ansible_collections.zerodown.pm2.plugins.module_utils._steady import LogMarks
 
-# how long a generation must hold once it takes traffic, before the old one goes
-SETTLE_TIME = 0.5
-SETTLE_DEADLINE = 15.0
 # what PM2 may take to answer that a process was started
 START_TIMEOUT = 30.0
 # as long as a daemon may hang, seconds
 HANG_PATIENCE = 60.0
-CHECKERS = 8
-CONNECT_TIMEOUT = 1.0
-# what PM2 may take to write down the last words of a process that has ended, seconds
-LOG_PATIENCE = 0.5
-# between two looks at a canary, seconds
-CANARY_INTERVAL = 0.1
 # beside the steps of the journal, in the timings
 CANARY = "canary"
 # for an app that was not known to listen
@@ -85,38 +73,6 @@ SOCKET_HINT = (
     "A server whose sockets are not made by Python (Granian, uWSGI), or not by its main process, cannot be held: put "
     "the app behind a proxy (option proxy), or set preload to false and strategy to restart."
 )
-
-
-@dataclass
-class Move:
-    """One app that gets a new generation.
-
-    :ivar definitions: of the new processes.
-    :ivar old: what they replace.
-    :ivar proof: see _cutover_plan.py.
-    :ivar outage: whether the old ones must let go of the port first.
-    :ivar rules: what the candidate must do.
-    :ivar probe: the definition of a stand-in on a port of its own.
-    :ivar drain_timeout: seconds that the connections of the old ones have.
-    :ivar handover: of its traffic; ``None`` without a proxy.
-    :ivar canary: the steps; ``None`` for all traffic at once.
-    """
-
-    name: str
-    definitions: List[Definition] = field(repr=False)
-    old: List[Process]
-    proof: str
-    outage: bool
-    rules: Rules
-    drain_timeout: float = 30.0
-    probe: Optional[Definition] = field(default=None, repr=False)
-    probe_port: Optional[int] = None
-    handover: Optional[Handover] = None
-    canary: Optional[CanaryOptions] = None
-
-
-class Rejected(Pm2Error):
-    """The candidate did not pass; details ``failures`` and ``verdict`` (bad or unknown)."""
 
 
 @dataclass
@@ -147,11 +103,12 @@ class Transaction:
         }
         for directory in directories:
             _make_directory(directory)
-        self.marks = LogMarks(directories, self.home.daemon_log)
+        marks = LogMarks(directories, self.home.daemon_log)
         self.generations = {
             move.name: Generation(self.client, move.name, self.journal.generation) for move in self.moves
         }
         self.probes = {move.name: Generation(self.client, move.name, self.journal.probe) for move in self.moves}
+        self.lookout = Lookout(self.client, self.bus, self.moves, self.generations, self.probes, marks, self.log_lines)
 
     # forward --------------------------------------------------------------------------------------------------
 
@@ -169,7 +126,7 @@ class Transaction:
             for move in self.moves:
                 if move.proof == AFTERWARDS:
                     continue
-                gates[move.name] = Gate(_probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
+                gates[move.name] = Gate(probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
                 if move.proof == WARM:
                     # its place in the journal makes it the candidate now
                     _standby.forget(self.home, move.name)
@@ -181,7 +138,7 @@ class Transaction:
                     self.probes[move.name].start([move.probe], START_TIMEOUT)
                 else:
                     self.generations[move.name].start(move.definitions, START_TIMEOUT)
-            self._pass(gates)
+            self.lookout.until_passed(gates)
 
     def _clear(self, handover: Handover) -> None:
         """:raises Pm2Error: the address of the candidate is somebody else's."""
@@ -215,60 +172,12 @@ class Transaction:
                 self._open(move)
             let_through(self.home, self.journal.generation)
             settled = {
-                move.name: Gate(_settled_rules(move), time.monotonic()) for move in self.moves if move.proof != WARM
+                move.name: Gate(settled_rules(move), time.monotonic()) for move in self.moves if move.proof != WARM
             }
-            self._pass(settled)
+            self.lookout.until_passed(settled)
         if any(move.handover for move in self.moves):
             with self._timed(CANARY):
-                self._shift()
-
-    def _shift(self) -> None:
-        """Give the candidates behind a proxy their traffic, in the steps of their canaries.
-
-        :raises Rejected: a candidate fails with traffic; the proxy still gives it some.
-        """
-        moved = [(move, move.handover) for move in self.moves if move.handover]
-        for move, handover in moved:
-            steps = [share for share in move.canary.shares if share < 100] if move.canary and handover.live else []
-            for share in steps:
-                self._step(move, handover, share)
-        for _move, handover in moved:
-            handover.switch.share(handover.colour, 100)
-
-    def _step(self, move: Move, handover: Handover, share: int) -> None:
-        options = move.canary
-        assert options
-        self.tell("{0}: {1} % of the traffic goes to the new generation".format(move.name, share))
-        switch = handover.switch
-        before = switch.counters()
-        switch.share(handover.colour, share)
-        start = time.monotonic()
-        gates = {each.name: Gate(_settled_rules(each), start) for each in self.moves if each.proof != WARM}
-        with contextlib.ExitStack() as stack:
-            checkers = {name: stack.enter_context(Checkers(1)) for name in gates}
-            while True:
-                processes = self.client.processes()
-                for each in self.moves:
-                    if each.name in gates:
-                        verdict = self._look(each, gates[each.name], processes, checkers[each.name])
-                        if verdict.is_final and verdict.state != _gate.PASSED:
-                            raise self._rejected(each.name, verdict)
-                now = switch.counters()
-                window = _canary.Window(
-                    share,
-                    time.monotonic() - start,
-                    _canary.since(now[handover.colour], before[handover.colour]),
-                    _canary.since(now[other(handover.colour)], before[other(handover.colour)]),
-                )
-                reason = _canary.breach(options, window)
-                if reason:
-                    raise self._rejected(move.name, Verdict(_gate.FAILED, reason))
-                if _canary.is_over(options, window):
-                    return
-                reason = _canary.ran_out(options, window)
-                if reason:
-                    raise self._rejected(move.name, Verdict(_gate.UNDECIDED, reason))
-                time.sleep(CANARY_INTERVAL)
+                shift(self.lookout, self.tell)
 
     def _open(self, move: Move) -> None:
         generation = self.generations[move.name]
@@ -295,7 +204,7 @@ class Transaction:
         let_through(self.home, self.journal.generation)
         generation.start(move.definitions, START_TIMEOUT)
         if move.proof == AFTERWARDS:
-            self._pass({move.name: Gate(move.rules, time.monotonic())})
+            self.lookout.until_passed({move.name: Gate(move.rules, time.monotonic())})
 
     def _let_wait(self, handover: Handover, colour: str) -> None:
         try:
@@ -336,68 +245,6 @@ class Transaction:
             with contextlib.suppress(Pm2Error):
                 self.journal = _journal.advance(self.home, self.journal, _journal.RECORD)
 
-    # the gate -------------------------------------------------------------------------------------------------
-
-    def _pass(self, gates: Dict[str, Gate]) -> None:
-        """Look until every gate has a verdict.
-
-        :raises Rejected: one of them is not *passed*.
-        """
-        by_name = {move.name: move for move in self.moves}
-        with contextlib.ExitStack() as stack:
-            checkers = {name: stack.enter_context(Checkers(CHECKERS)) for name in gates}
-            while True:
-                processes = self.client.processes()
-                verdicts = {
-                    name: self._look(by_name[name], gate, processes, checkers[name]) for name, gate in gates.items()
-                }
-                for name, verdict in verdicts.items():
-                    if verdict.is_final and verdict.state != _gate.PASSED:
-                        raise self._rejected(name, verdict)
-                # one that passed may break while another still boots
-                if all(verdict.state == _gate.PASSED for verdict in verdicts.values()):
-                    return
-                time.sleep(POLL_INTERVAL)
-
-    def _look(self, move: Move, gate: Gate, processes: List[Process], checkers: Checkers) -> Verdict:
-        for each in (self.probes[move.name], self.generations[move.name]):
-            each.check_whole(processes)
-        probing = self.probes[move.name].mine(processes)
-        generation = self.probes[move.name] if probing else self.generations[move.name]
-        samples = generation.samples(processes, self.bus)
-        address = _address(gate.rules)
-        if isinstance(address, str) or (address and not any(has_gate(sample.process) for sample in samples)):
-            # no preload to ask, and the one before is gone or has another address: whoever answers is the candidate
-            found = frozenset([gate.rules.port or 0]) if accepts(address) else frozenset()
-            samples = [Sample(sample.process, found, sample.fault) for sample in samples]
-        now = time.monotonic()
-        for (pm_id, number), outcome in checkers.collect():
-            gate.note(pm_id, number, outcome, now)
-        for pm_id, number, check in gate.due(samples, now):
-            process = next(sample.process for sample in samples if sample.process.pm_id == pm_id)
-            # a stand-in is on another port than the declared one
-            at = gate.rules.port if check.port in (None, move.rules.port) else check.port
-            endpoint = gate.rules.path or _endpoint(generation, process, at)
-            checkers.submit((pm_id, number), check, endpoint, _environment(process), str(process.env.get("pm_cwd")))
-        return gate.judge(samples, now)
-
-    def _rejected(self, name: str, verdict: Verdict) -> Rejected:
-        failure = Failure(name, verdict.reason, verdict.process)
-        end = time.monotonic() + LOG_PATIENCE
-        data = failure_data(failure, self.marks, self.bus, self.log_lines)
-        while verdict.process and not data.get("cause") and time.monotonic() < end:
-            time.sleep(POLL_INTERVAL)
-            data = failure_data(failure, self.marks, self.bus, self.log_lines)
-        who = "its process {0}".format(verdict.process.pm_id) if verdict.process else "it"
-        text = "The new generation of app {0} was rejected: {1} {2}".format(name, who, verdict.reason)
-        if data.get("cause"):
-            text += "; {0} says: {1}".format(data["log_file"], data["cause"])
-        return Rejected(
-            text,
-            failures=[data],
-            verdict="unknown" if verdict.state == _gate.UNDECIDED else "bad",
-        )
-
     @contextlib.contextmanager
     def _timed(self, step: str) -> Iterator[None]:
         start = time.monotonic()
@@ -407,63 +254,10 @@ class Transaction:
             self.timings[step] = round(time.monotonic() - start, 3)
 
 
-def _settled_rules(move: Move) -> Rules:
-    """It may close what it listened on, or get stuck, when traffic comes."""
-    return Rules(
-        move.name,
-        len(move.definitions),
-        port=move.rules.port,
-        path=move.rules.path,
-        listens=move.rules.listens,
-        min_healthy_time=SETTLE_TIME,
-        healthy_deadline=SETTLE_DEADLINE,
-    )
-
-
-def _address(rules: Rules) -> Optional[Endpoint]:
-    if rules.path is not None:
-        return rules.path
-    return None if rules.port is None else ("127.0.0.1", rules.port)
-
-
-def _probe_rules(move: Move) -> Rules:
-    rules = move.rules
-    return Rules(
-        rules.app,
-        1,
-        port=move.probe_port,
-        listens=True,
-        checks=rules.checks,
-        min_healthy_time=rules.min_healthy_time,
-        healthy_deadline=rules.healthy_deadline,
-        memory_max=rules.memory_max,
-    )
-
-
 def _closed(home: Home, process: Process) -> bool:
     """Whether it has let go of its ports."""
     from_gate = status_or_none(home, process)
     return from_gate is not None and not any(server.open for server in from_gate.servers)
-
-
-def _endpoint(generation: Generation, process: Process, port: Optional[int]) -> Optional[Endpoint]:
-    """Where this process answers; ``None`` when it does not listen there. Never a port that may be another's: where
-    there is a preload, the one before may still have it."""
-    if has_gate(process):
-        return generation.socket(process.pm_id, port)
-    return None if port is None else ("127.0.0.1", port)
-
-
-def _environment(process: Process) -> Dict[str, str]:
-    return {str(name): str(value) for name, value in (process.env.get("env") or {}).items()}
-
-
-def accepts(address: Endpoint) -> bool:
-    """Whether anybody listens there."""
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as connection:
-        connection.settimeout(CONNECT_TIMEOUT)
-        return connection.connect_ex(address) == 0
 
 
 def _make_directory(path: str) -> None:

@@ -33,10 +33,10 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import p
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, marker
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import COMMIT, OPEN, PROVE, RETIRE, Journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._lookout import Rejected
+from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
-    Move,
-    Rejected,
     Transaction,
     retire_replaced,
     undo,
