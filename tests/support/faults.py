@@ -312,7 +312,7 @@ class Host:
         left = [
             name
             for name in sorted(os.listdir(self.home / "gate"))
-            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs|python-[0-9a-f]{8}", name)
             # where its traffic goes, for the next boot
             and not name.endswith(".proxy")
             # empty: its last holder ended well
