@@ -57,6 +57,11 @@ TCP_INFO_SIZE = 104
 # asm-generic/socket.h
 SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF = 51, 68
 
+CANNOT_HOLD = (
+    "zerodown.pm2 cannot hold {0}; set preload to false, and put the app behind a proxy (option proxy) or set strategy "
+    "to restart"
+)
+
 original_bind = socket.socket.bind
 original_getsockname = socket.socket.getsockname
 
@@ -228,10 +233,7 @@ def bind(self: socket.socket, address: Any) -> None:
     if not is_for_server(self, address):
         return original_bind(self, address)
     if gate.state == HELD and not gate.is_main:
-        raise OSError(
-            errno.EADDRINUSE,
-            "zerodown.pm2 can hold the ports of an app's main process only, and this is its child; declare a proxy",
-        )
+        raise OSError(errno.EADDRINUSE, CANNOT_HOLD.format("a port that a child of the app's main process binds"))
     if gate.state == HELD and not gate.is_marked:
         gate.state = OPEN
     private = None
@@ -584,6 +586,18 @@ def holders(inodes: list[int]) -> set[int]:
     return {pid for pid in descendants() if wanted & open_sockets(pid)}
 
 
+def loose_ports() -> list[int]:
+    """Where this app listens although it is held: by sockets that were not made by Python."""
+    if gate.state != HELD:
+        return []
+    own: set[str] = set()
+    for pid in (os.getpid(), *descendants()):
+        own |= open_sockets(pid)
+    own -= {str(inode) for inode in gate.servers}
+    rows = [row for table in ("tcp", "tcp6") for row in connections_in(table)]
+    return sorted({int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTENS and row[9] in own})
+
+
 def count_ended() -> int:
     """How many children that serve have ended: one that starts them again and again looks fine itself."""
     now = holders(list(gate.servers)) if gate.servers else set()
@@ -660,6 +674,7 @@ def status() -> dict[str, Any]:
         ],
         "connections": count_connections(),
         "ended": ended,
+        "loose": loose_ports(),
     }
 
 
@@ -714,6 +729,18 @@ def after_aiohttp(module: Any) -> None:
     module.StreamResponse.prepare = prepare
 
 
+def after_granian(module: Any) -> None:
+    """Its sockets share their port with whatever is there: users would reach what is to be held."""
+    original = module.SocketSpec
+
+    def spec(*args: Any, **keys: Any) -> Any:
+        if gate.state == HELD:
+            raise OSError(errno.EADDRINUSE, CANNOT_HOLD.format("a server whose sockets are not made by Python"))
+        return original(*args, **keys)
+
+    module.SocketSpec = spec
+
+
 def after_spawn(module: Any) -> None:
     """A child that multiprocessing starts anew inherits the server's socket, and drains like the others."""
     original = module.get_command_line
@@ -749,6 +776,7 @@ AFTER: dict[str, Callable[[Any], None]] = {
     "gunicorn.asgi.protocol": after_gunicorn_asgi,
     "hypercorn.protocol.h11": after_hypercorn,
     "aiohttp.web_response": after_aiohttp,
+    "granian.net": after_granian,
     "multiprocessing.spawn": after_spawn,
 }
 
