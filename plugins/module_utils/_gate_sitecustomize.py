@@ -71,11 +71,13 @@ class Server:
 
     :ivar address: as the app binds it.
     :ivar private: the host and the port where it listens while it is held.
+    :ivar backlog: how many connections may wait, as the app wants it.
     """
 
     def __init__(self, address: Any, private: Any) -> None:
         self.address = address
         self.private = private
+        self.backlog = 0
 
 
 class Gate:
@@ -128,13 +130,13 @@ gate: Gate
 
 
 def start() -> None:
-    """In the process that PM2 started."""
+    """In the process that PM2 started; its children, which lack a key, are not it."""
     global gate  # noqa: PLW0603
     keys = os.environ
     directory, generation = keys.get(KEY), keys.get("zerodown_generation")
+    os.environ.pop(KEY, None)
     if not directory or not generation:
         return
-    leave_environment()
     prefix = os.path.join(directory, str(os.getpid()))
     control = listen_for_control(prefix)
     if control is None:
@@ -164,9 +166,8 @@ def here() -> str:
     return os.path.dirname(os.path.abspath(__file__))
 
 
-def leave_environment() -> None:
-    """The app and its children see what was declared, and none of them takes itself for the main process."""
-    os.environ.pop(KEY, None)
+def leave_path() -> None:
+    """The app and its children see what was declared."""
     rest = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry != here()]
     os.environ.pop("PYTHONPATH", None)
     if any(rest):
@@ -344,22 +345,22 @@ def move_all(held: list[tuple[int, Server]]) -> None:
     try:
         for descriptor, server in held:
             moved.append((descriptor, server))
-            move(descriptor, lambda sock, server=server: take_port(sock, server))  # type: ignore[misc]
+            move(descriptor, server, take_port)
     except OSError:
         for descriptor, server in moved:
-            move(descriptor, lambda sock, server=server: leave_port(sock, server))  # type: ignore[misc]
+            move(descriptor, server, leave_port)
         raise
 
 
-def move(descriptor: int, rebind: Callable[[socket.socket], None]) -> None:
+def move(descriptor: int, server: Server, rebind: Callable[[socket.socket, Server], None]) -> None:
     """In between, accept(2) fails: nobody may call it."""
-    backlog = tcp_info(descriptor, BACKLOG)
     with borrowed(descriptor) as sock:
-        # one that failed to take its port does not listen
-        with contextlib.suppress(OSError):
+        # one that failed to take its port does not listen; it would be shut down for good (net/ipv4/af_inet.c)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            server.backlog = tcp_info(descriptor, BACKLOG)
             sock.shutdown(socket.SHUT_RDWR)
-        rebind(sock)
-        sock.listen(backlog)
+        rebind(sock, server)
+        sock.listen(server.backlog)
 
 
 def take_port(sock: socket.socket, server: Server) -> None:
@@ -839,7 +840,9 @@ MAIN_THREAD = _thread.get_ident()
 
 if __name__ == NAME:
     with contextlib.suppress(Exception):
+        leave_path()
         start()
-    run_next()
+    if here() not in sys.path:
+        run_next()
 elif "FOLLOWS" in globals():
     follow(globals()["FOLLOWS"])
