@@ -175,7 +175,7 @@ def site() -> Iterator[Site]:
 
 
 def get(address: Any) -> str:
-    connection = http.client.HTTPConnection(*address, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(address[0], address[1], timeout=TIMEOUT)
     with contextlib.closing(connection):
         connection.request("GET", "/")
         return connection.getresponse().read().decode()
@@ -413,7 +413,8 @@ def shown(site: Site, generation: str) -> dict[str, Any]:
 @pytest.mark.parametrize("declared", [None, "/srv/lib:/srv/more"])
 def test_the_app_sees_what_was_declared(site: Site, declared: str | None, version: str | None) -> None:
     python = str(python_servers(version) / "python")
-    site.start([python, site.write("show.py", SHOW)], **({"PYTHONPATH": declared} if declared else {}))
+    declared_env: dict[str, Any] = {"PYTHONPATH": declared} if declared else {}
+    site.start([python, site.write("show.py", SHOW)], **declared_env)
     told = shown(site, "v1")
     for env in (told["env"], told["child"]):
         assert env.get("PYTHONPATH") == declared
