@@ -93,7 +93,8 @@ TEST = [
     ),
     replace(hosts("hosts-cutover", [UNDER_LOAD], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
     hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
-    pytest("daemon", "tests/daemon"),
+    # they mostly wait; by file, because the options of one version are tried in one daemon
+    pytest("daemon", "-n 2 --dist loadfile tests/daemon"),
     pytest("apps", "tests/apps"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),

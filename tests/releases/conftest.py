@@ -203,6 +203,21 @@ def install_uv() -> Manager:
     return Manager("uv", home / "only")
 
 
+def install_python_tool(name: str, packages: list[str]) -> Manager:
+    """Likewise, from PyPI."""
+    uv = install_uv()
+    home = PACKAGE_MANAGERS / "-".join([name, *packages]).replace("==", "-")
+    with (PACKAGE_MANAGERS / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "only" / name).exists():
+            for arguments in (["venv", "--quiet", "--clear", str(home)], ["pip", "install", "--quiet", *packages]):
+                env = {**uv.env, "VIRTUAL_ENV": str(home)}
+                subprocess.run(["uv", *arguments], env=env, check=True, capture_output=True)
+            (home / "only").mkdir()
+            (home / "only" / name).symlink_to(home / "bin" / name)
+    return Manager(name, home / "only")
+
+
 @pytest.fixture
 def busy_from() -> Iterator[Any]:
     """A function that starts a process in a directory; it ends with the test."""

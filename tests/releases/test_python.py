@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases.conftest import AS_ANYONE, TRUST, App, Repository, install_uv, make_repository
+from releases.conftest import AS_ANYONE, TRUST, App, Repository, install_python_tool, install_uv, make_repository
 
 # small, pure, and idna has a program
 PINNED = "idna==3.20\n"
@@ -261,6 +261,30 @@ def test_a_damaged_environment_is_made_anew(app: App, repository: Repository) ->
     assert names(result) == ["virtual environment", "python dependencies"]
     assert "idna/core.py changed" in json.dumps(result["warnings"])
     assert has(app.path(second), "idna")
+
+
+def test_a_lockfile_that_is_exported(app: App, repository: Repository, tmp_path: Path) -> None:
+    tool = install_python_tool("pipenv", ["pipenv==2026.10.3"])
+    # it writes into the home otherwise
+    own = {"WORKON_HOME": str(tmp_path / "venvs")}
+    (repository.path / "Pipfile").write_text('[packages]\nidna = "==3.20"\n')
+    subprocess.run(["pipenv", "lock"], cwd=repository.path, env={**tool.env, **own}, check=True, capture_output=True)
+    repository.write({})
+    session = {**tool.env, "PATH": f"{install_uv().binaries}:{tool.env['PATH']}"}
+    for number, steps in ((1, ["python export", "virtual environment", "python dependencies"]), (2, [])):
+        release = stage(app, repository, number)
+        result = app.build(release, env=own, session=session)
+        assert names(result) == steps
+        assert has(app.path(release), "idna")
+        if steps:
+            assert "--hash=sha256:" in (app.path(release) / ".zerodown/requirements.txt").read_text()
+
+
+def test_poetry_without_its_plugin_is_refused(app: App, repository: Repository) -> None:
+    tool = install_python_tool("poetry", ["poetry==2.5.1"])
+    repository.write({"poetry.lock": ""})
+    message = app.build(stage(app, repository), fails=True, session=tool.env)["msg"]
+    assert f"{tool.binaries}/poetry lacks it; install both" in message
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,19 @@ def failed(*names: str, code: int | None = 1) -> Result:
         (
             DAEMON,
             failed("tests/daemon/a.py::b"),
-            ("python -m pytest -q -o cache_dir=.dev/cache/daemon tests/daemon --last-failed", False),
+            (
+                "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile tests/daemon --last-failed",
+                False,
+            ),
         ),
         # not all tests ran: an error of collecting, a crash
         (
             DAEMON,
             failed("tests/daemon/a.py", code=2),
-            ("python -m pytest -q -o cache_dir=.dev/cache/daemon tests/daemon --cache-clear", True),
+            (
+                "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile tests/daemon --cache-clear",
+                True,
+            ),
         ),
         (HOSTS, failed("molecule/deploy", "molecule/startup"), ("tests/hosts/run.sh deploy startup", False)),
         (HOSTS, failed(""), (f"tests/hosts/run.sh {HOSTS.first}", True)),
