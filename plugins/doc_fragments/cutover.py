@@ -9,7 +9,8 @@ CUTOVER = r"""
 strategy:
   description:
     - How a new generation takes the place of the old one.
-    - V(generation), both listen on the port for a moment, and no request is lost. PM2 can do that in cluster mode.
+    - V(generation), both listen on the port for a moment, and no request is lost. PM2 can do that in cluster mode, and
+      the kernel for Python apps that were started with O(apps[].preload).
     - V(proxy), the new one listens on the spare one of the two addresses of O(apps[].proxy), and the proxy sends the
       requests there when it has proven itself. For any app that listens on a TCP port or a unix socket.
     - V(restart), the old one lets go of the port before the new one takes it. It is out of service for a moment (some
@@ -24,6 +25,10 @@ preload:
     - Whether a Node process loads a small script of the collection first (C(node -r)). It keeps the app's ports closed
       until the gate is passed, so that each worker is checked before it takes traffic, and before the process ends it
       lets its connections end, also in an app that does nothing about signals and under C(pm2 restart) by hand.
+    - A Python process (3.8 or newer) gets a C(sitecustomize.py) for the same purpose. It is known by its
+      O(apps[].interpreter), by the first line of a script that runs by itself, or by the first word of a command line.
+      It drains in a cutover, not under C(pm2 restart). A port in its arguments (C(--port), C(--bind), C(-b)) counts as
+      declared.
     - With V(false) the app is as it is. Its candidate is checked on a port of its own (O(apps[].candidate_variable)),
       and what it does with open connections when it is told to stop is its own affair.
     - The default is V(true), but not for an app with O(apps[].uid), which could not use the directory of the gate.

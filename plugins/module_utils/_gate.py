@@ -27,6 +27,10 @@ UNDECIDED = "undecided"
 
 # one of several workers may end because all of them prepare something at once
 ENDED_MAX = 3
+LOOSE = (
+    "listens on port {0} and cannot be held, because its server's sockets are not made by Python; set preload to "
+    "false, and put the app behind a proxy (option proxy) or set strategy to restart"
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,14 @@ class Sample:
     :ivar ports: that it listens on, or would if it were let through; ``None`` when it could not be asked.
     :ivar fault: what was heard of it that PM2 does not show: completes "process 3 ...".
     :ivar ended: how many of its own workers have ended, which it starts again by itself.
+    :ivar loose: that it listens on although it was told to wait.
     """
 
     process: Process
     ports: Optional[FrozenSet[int]] = None
     fault: Optional[str] = None
     ended: int = 0
+    loose: FrozenSet[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,9 @@ class Gate:
         ended = self._count_ended(sample)
         if ended >= ENDED_MAX:
             return Verdict(FAILED, "starts workers that end, {0} of them so far".format(ended), process)
+        loose = self.rules.port or min(sample.loose, default=None)
+        if self.rules.listens and not self._listens(sample) and loose in sample.loose:
+            return Verdict(FAILED, LOOSE.format(loose), process)
         elsewhere = self._elsewhere(sample, now)
         if elsewhere:
             return elsewhere

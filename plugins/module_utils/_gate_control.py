@@ -14,7 +14,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, FrozenSet, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import Endpoint
@@ -62,6 +62,7 @@ class Status:
     :ivar servers: those that listen, the app's word for it; empty while it has not called ``listen()``.
     :ivar connections: to these servers, those of its private sockets included.
     :ivar ended: how many children that served for it have ended (Python).
+    :ivar loose: ports on which it listens although it is held, because nobody could hold them (Python).
     """
 
     pid: int
@@ -70,6 +71,7 @@ class Status:
     servers: List[Server]
     connections: int
     ended: int = 0
+    loose: FrozenSet[int] = frozenset()
 
 
 class Worker:
@@ -124,6 +126,7 @@ class Worker:
                 ],
                 connections=answer["connections"],
                 ended=answer.get("ended", 0),
+                loose=frozenset(answer.get("loose", [])),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise GateError("Worker {0} answers on {1} in an unknown form.".format(self.pid, self._path)) from error

@@ -57,6 +57,11 @@ TCP_INFO_SIZE = 104
 # asm-generic/socket.h
 SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF = 51, 68
 
+CANNOT_HOLD = (
+    "zerodown.pm2 cannot hold {0}; set preload to false, and put the app behind a proxy (option proxy) or set strategy "
+    "to restart"
+)
+
 original_bind = socket.socket.bind
 original_getsockname = socket.socket.getsockname
 
@@ -66,11 +71,13 @@ class Server:
 
     :ivar address: as the app binds it.
     :ivar private: the host and the port where it listens while it is held.
+    :ivar backlog: how many connections may wait, as the app wants it.
     """
 
     def __init__(self, address: Any, private: Any) -> None:
         self.address = address
         self.private = private
+        self.backlog = 0
 
 
 class Gate:
@@ -123,13 +130,13 @@ gate: Gate
 
 
 def start() -> None:
-    """In the process that PM2 started."""
+    """In the process that PM2 started; its children, which lack a key, are not it."""
     global gate  # noqa: PLW0603
     keys = os.environ
     directory, generation = keys.get(KEY), keys.get("zerodown_generation")
+    os.environ.pop(KEY, None)
     if not directory or not generation:
         return
-    leave_environment()
     prefix = os.path.join(directory, str(os.getpid()))
     control = listen_for_control(prefix)
     if control is None:
@@ -159,9 +166,8 @@ def here() -> str:
     return os.path.dirname(os.path.abspath(__file__))
 
 
-def leave_environment() -> None:
-    """The app and its children see what was declared, and none of them takes itself for the main process."""
-    os.environ.pop(KEY, None)
+def leave_path() -> None:
+    """The app and its children see what was declared."""
     rest = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry != here()]
     os.environ.pop("PYTHONPATH", None)
     if any(rest):
@@ -228,10 +234,7 @@ def bind(self: socket.socket, address: Any) -> None:
     if not is_for_server(self, address):
         return original_bind(self, address)
     if gate.state == HELD and not gate.is_main:
-        raise OSError(
-            errno.EADDRINUSE,
-            "zerodown.pm2 can hold the ports of an app's main process only, and this is its child; declare a proxy",
-        )
+        raise OSError(errno.EADDRINUSE, CANNOT_HOLD.format("a port that a child of the app's main process binds"))
     if gate.state == HELD and not gate.is_marked:
         gate.state = OPEN
     private = None
@@ -342,22 +345,22 @@ def move_all(held: list[tuple[int, Server]]) -> None:
     try:
         for descriptor, server in held:
             moved.append((descriptor, server))
-            move(descriptor, lambda sock, server=server: take_port(sock, server))  # type: ignore[misc]
+            move(descriptor, server, take_port)
     except OSError:
         for descriptor, server in moved:
-            move(descriptor, lambda sock, server=server: leave_port(sock, server))  # type: ignore[misc]
+            move(descriptor, server, leave_port)
         raise
 
 
-def move(descriptor: int, rebind: Callable[[socket.socket], None]) -> None:
+def move(descriptor: int, server: Server, rebind: Callable[[socket.socket, Server], None]) -> None:
     """In between, accept(2) fails: nobody may call it."""
-    backlog = tcp_info(descriptor, BACKLOG)
     with borrowed(descriptor) as sock:
-        # one that failed to take its port does not listen
-        with contextlib.suppress(OSError):
+        # one that failed to take its port does not listen; it would be shut down for good (net/ipv4/af_inet.c)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            server.backlog = tcp_info(descriptor, BACKLOG)
             sock.shutdown(socket.SHUT_RDWR)
-        rebind(sock)
-        sock.listen(backlog)
+        rebind(sock, server)
+        sock.listen(server.backlog)
 
 
 def take_port(sock: socket.socket, server: Server) -> None:
@@ -584,6 +587,18 @@ def holders(inodes: list[int]) -> set[int]:
     return {pid for pid in descendants() if wanted & open_sockets(pid)}
 
 
+def loose_ports() -> list[int]:
+    """Where this app listens although it is held: by sockets that were not made by Python."""
+    if gate.state != HELD:
+        return []
+    own: set[str] = set()
+    for pid in (os.getpid(), *descendants()):
+        own |= open_sockets(pid)
+    own -= {str(inode) for inode in gate.servers}
+    rows = [row for table in ("tcp", "tcp6") for row in connections_in(table)]
+    return sorted({int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == LISTENS and row[9] in own})
+
+
 def count_ended() -> int:
     """How many children that serve have ended: one that starts them again and again looks fine itself."""
     now = holders(list(gate.servers)) if gate.servers else set()
@@ -660,6 +675,7 @@ def status() -> dict[str, Any]:
         ],
         "connections": count_connections(),
         "ended": ended,
+        "loose": loose_ports(),
     }
 
 
@@ -714,6 +730,18 @@ def after_aiohttp(module: Any) -> None:
     module.StreamResponse.prepare = prepare
 
 
+def after_granian(module: Any) -> None:
+    """Its sockets share their port with whatever is there: users would reach what is to be held."""
+    original = module.SocketSpec
+
+    def spec(*args: Any, **keys: Any) -> Any:
+        if gate.state == HELD:
+            raise OSError(errno.EADDRINUSE, CANNOT_HOLD.format("a server whose sockets are not made by Python"))
+        return original(*args, **keys)
+
+    module.SocketSpec = spec
+
+
 def after_spawn(module: Any) -> None:
     """A child that multiprocessing starts anew inherits the server's socket, and drains like the others."""
     original = module.get_command_line
@@ -749,6 +777,7 @@ AFTER: dict[str, Callable[[Any], None]] = {
     "gunicorn.asgi.protocol": after_gunicorn_asgi,
     "hypercorn.protocol.h11": after_hypercorn,
     "aiohttp.web_response": after_aiohttp,
+    "granian.net": after_granian,
     "multiprocessing.spawn": after_spawn,
 }
 
@@ -811,7 +840,9 @@ MAIN_THREAD = _thread.get_ident()
 
 if __name__ == NAME:
     with contextlib.suppress(Exception):
+        leave_path()
         start()
-    run_next()
+    if here() not in sys.path:
+        run_next()
 elif "FOLLOWS" in globals():
     follow(globals()["FOLLOWS"])

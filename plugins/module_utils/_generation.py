@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, TypeVar
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Tuple, TypeVar
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
@@ -150,7 +150,7 @@ class Generation:
                 item,
                 _ports(self.statuses[item.pm_id]),
                 _load_error(bus, item) or self._never_ready(item),
-                _ended(self.statuses[item.pm_id]),
+                *_beneath(self.statuses[item.pm_id]),
             )
             for item in own
         ]
@@ -321,8 +321,9 @@ def _ports(status: Optional[Status]) -> Optional[FrozenSet[int]]:
     return frozenset(server.port for server in status.servers) if status else None
 
 
-def _ended(status: Optional[Status]) -> int:
-    return status.ended if status else 0
+def _beneath(status: Optional[Status]) -> Tuple[int, FrozenSet[int]]:
+    """What goes on in a process that PM2 does not see."""
+    return (status.ended, status.loose) if status else (0, frozenset())
 
 
 def _load_error(bus: Bus, process: Process) -> Optional[str]:

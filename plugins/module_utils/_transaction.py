@@ -68,11 +68,6 @@ PORT_HINT = (
     "The app listens; declare its port (port, or PORT in env). If what runs, or is to run, is in fork mode, also set "
     "strategy to restart, because PM2 then lets one process have a port."
 )
-# for a Python app that nobody could hold
-SOCKET_HINT = (
-    "A server whose sockets are not made by Python (Granian, uWSGI), or not by its main process, cannot be held: put "
-    "the app behind a proxy (option proxy), or set preload to false and strategy to restart."
-)
 
 
 @dataclass

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from support.python_apps import write_python_release
 from support.web import HEALTH, NAME, Web
@@ -38,7 +39,7 @@ class PythonWeb(Web):
     options: dict[str, Any] = field(default_factory=lambda: {"health": [HEALTH]})
     programs: Path = Path("/nowhere")
     server: str = "uvicorn"
-    write = staticmethod(write_python_release)
+    write: ClassVar[Callable[..., Any]] = staticmethod(write_python_release)
 
     def declare(self, release: str, **options: Any) -> dict[str, Any]:
         program, *args = SERVERS[self.server]

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process, parse_all
@@ -147,7 +147,7 @@ class Web:
     options: dict[str, Any] = field(default_factory=lambda: {"instances": 2, "health": [HEALTH]})
     port: int = field(default_factory=find_free_port)
     other_port: int = field(default_factory=find_free_port)
-    write = staticmethod(write_release)
+    write: ClassVar[Callable[..., Any]] = staticmethod(write_release)
 
     def __post_init__(self) -> None:
         self.executable = str(pm2_package(self.pm2_version) / "bin" / "pm2")

@@ -404,3 +404,29 @@ def test_a_verdict_is_final_at_the_deadline(rounds: Any, successes: int) -> None
     # undecided is said only then
     if seen.verdict == UNDECIDED:
         assert seen.rounds[-1][0] >= DEADLINE
+
+
+# what PM2 does not see -----------------------------------------------------------------------------------------------
+
+
+def test_workers_that_end_again_and_again() -> None:
+    gate = Gate(rules(), START)
+    verdict = history(gate, *((float(number), [replace(sample(), ended=5 + number)]) for number in range(4)))
+    assert (verdict.state, verdict.reason) == (FAILED, "starts workers that end, 3 of them so far")
+
+
+def test_a_worker_that_ends_once_begins_the_healthy_time_anew() -> None:
+    gate = Gate(rules(), START)
+    one, none = replace(sample(), ended=1), sample()
+    assert history(gate, (0, [none]), (9, [one]), (18, [one])).state == PENDING
+    assert gate.judge([one], START + 19.5).state == PASSED
+
+
+@pytest.mark.parametrize("port", [PORT, None])
+def test_a_port_that_nobody_could_hold(port: int | None) -> None:
+    loose = replace(sample(ports=()), loose=frozenset([PORT]))
+    verdict = Gate(rules(port=port), START).judge([loose], START + 1)
+    assert verdict.state == FAILED
+    assert f"listens on port {PORT} and cannot be held" in verdict.reason
+    other = replace(sample(), loose=frozenset([PORT + 1]))
+    assert Gate(rules(port=port), START).judge([other], START + 1).state == PENDING
