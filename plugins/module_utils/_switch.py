@@ -34,6 +34,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import
 
 # what a user's program may take, seconds
 COMMAND_TIMEOUT = 30.0
+# a port that needs root and that no host has used for decades (RFC 863)
+NOBODY = 9
 
 
 class HaproxySwitch:
@@ -98,13 +100,18 @@ class HaproxySwitch:
         return self.counters()[colour].sessions
 
     def hold(self, colour: str) -> None:
-        """Let requests wait while nobody listens on this colour: HAProxy tries again and again, as its configuration
-        says, as long as it counts the server as up."""
+        """Let new requests wait, and those that it has finish: HAProxy tries again and again, as its configuration
+        says, as long as it counts the server as up, and nobody listens where it is sent."""
         self._api.set_checked(self._proxy.backend, colour, False)
         self._api.set_up(self._proxy.backend, colour)
+        if self._proxy.port(colour):
+            self._api.set_port(self._proxy.backend, colour, NOBODY)
 
     def release(self, colour: str) -> None:
         """Undo :meth:`hold`."""
+        port = self._proxy.port(colour)
+        if port:
+            self._api.set_port(self._proxy.backend, colour, port)
         self._api.set_checked(self._proxy.backend, colour, True)
 
     def _give_all(self, colour: str, is_warm: bool) -> None:

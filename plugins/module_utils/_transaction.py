@@ -43,6 +43,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._handover import (
     end_waiting,
     hand_back,
     hand_over,
+    wait_until_idle,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._hold import hold, let_through
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -178,6 +179,7 @@ class Transaction:
         generation = self.generations[move.name]
         if move.outage and move.handover and move.handover.live:
             self._let_wait(move.handover, move.handover.live)
+            wait_until_idle(move.handover.switch, move.handover.live, move.drain_timeout)
         if move.proof == HELD:
             if move.outage:
                 close(self.home, move.old)

@@ -99,7 +99,7 @@ def test_power_with_a_standby(host: Host, haproxy: Haproxy, point: Point) -> Non
     haproxy.start()
     assert host.boot() == 0
     app.wait_until_serves("v3" if point is not SHARED else "v2")
-    app.run_on("v3")
+    app.run_on("v3", app={"standby_time": 0})
 
 
 def test_the_daemon(host: Host, haproxy: Haproxy) -> None:
