@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.rows import NEW, OLD, VERSIONS, Row
+from bench.rows import CLUSTER, NEW, OLD, PROXIED, VERSIONS, Row
 from support.gate_apps import write_release
 from support.pm2_host import pm2_package, run_pm2
+from support.proxied import Haproxy
+from support.python_apps import write_python_release
+from support.python_servers import python_servers
+from support.python_web import SERVERS
 from support.run_module import ModuleFailed, run_module
 
 PM2 = str(pm2_package("7") / "bin" / "pm2")
@@ -29,6 +33,7 @@ class Site:
 
     :ivar directory: for the releases.
     :ivar other_port: one that nobody asks.
+    :ivar haproxy: in front of the app; ``None`` when it listens on the port itself.
     """
 
     row: Row
@@ -36,29 +41,44 @@ class Site:
     directory: Path
     port: int
     other_port: int
+    haproxy: Haproxy | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.haproxy.port if self.haproxy else self.port}/"
+
+    @property
+    def writes(self) -> Callable[..., Path]:
+        return write_release if self.row.runs_as in (CLUSTER, PROXIED) else write_python_release
 
     def release(self, directory: Path, version: str) -> Path:
         """Write the old or the new release; its script."""
         if version == OLD:
-            return write_release(directory, self.row.before, VERSIONS[OLD])
+            return self.writes(directory, self.row.before, VERSIONS[OLD])
         of_this_run: dict[str, dict[str, Any]] = {
             "wrong_port": {"port": self.other_port},
             "forks_child": {"pid_file": self.directory / "children"},
         }
-        return write_release(
+        return self.writes(
             directory, self.row.kind, VERSIONS[NEW], **self.row.how, **of_this_run.get(self.row.kind, {})
         )
 
     def app(self, script: Path) -> dict[str, Any]:
-        return {
-            "name": NAME,
-            "script": str(script),
-            "cwd": str(script.parent),
-            "exec_mode": "cluster",
-            "instances": self.row.instances,
-            "env": {"PORT": str(self.port)},
-            **self.row.options,
-        }
+        """In the words that PM2 has, too."""
+        common = {"name": NAME, "cwd": str(script.parent), **self.row.options}
+        if self.row.runs_as not in (CLUSTER, PROXIED):
+            program, *args = SERVERS[self.row.runs_as]
+            return {
+                **common,
+                "script": str(python_servers() / program),
+                "args": [item.format(port=self.port) for item in args],
+                "interpreter": "none",
+                # as PM2's page on Python advises
+                "kill_timeout": 8000,
+            }
+        port = self.haproxy.addresses[0] if self.haproxy else self.port
+        how = {"exec_mode": "fork"} if self.haproxy else {"exec_mode": "cluster", "instances": self.row.instances}
+        return {**common, "script": str(script), **how, "env": {"PORT": str(port)}}
 
 
 @dataclass(frozen=True)
@@ -112,12 +132,13 @@ def swap_ours(site: Site, version: str, min_healthy_time: float = 10.0) -> None:
     """:param min_healthy_time: by default that of the module."""
     script = site.release(site.directory / "releases" / VERSIONS[version], version)
     health = {"path": "/health", "json": {"status": "ok"}}
+    behind_proxy = {"proxy": site.haproxy.options, "env": {}} if site.haproxy else {}
     run_module(
         "cutover",
         timeout=CHANGE_TIMEOUT,
         pm2_home=str(site.home),
         pm2_executable=PM2,
-        apps=[{**site.app(script), "health": [health]}],
+        apps=[{**site.app(script), **behind_proxy, "health": [health], **site.row.ours}],
         min_healthy_time=min_healthy_time,
         healthy_deadline=site.row.deadline,
     )

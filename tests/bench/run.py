@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.methods import Method, Site
-from bench.rows import OLD, VERSIONS, Row
+from bench.rows import OLD, PROXIED, VERSIONS, Row
 from support.load import Load, Result, Sample
 from support.pm2_host import descendants, find_free_port, owned, pm2_package, private_home, start_daemon, wait_for
+from support.proxied import Haproxy
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import parse_all
@@ -97,10 +98,11 @@ def version_of(sample: Sample) -> str | None:
 
 
 def measure(row: Row, method: Method) -> Outcome:
-    with private_home() as home, TemporaryDirectory(prefix="bench-") as directory:
+    with private_home() as home, TemporaryDirectory(prefix="bench-") as directory, ExitStack() as stack:
         daemon = start_daemon(home, pm2_package("7"))
-        site = Site(row, home, Path(directory), find_free_port(), find_free_port())
-        url = f"http://127.0.0.1:{site.port}/"
+        haproxy = stack.enter_context(Haproxy()) if row.runs_as == PROXIED else None
+        site = Site(row, home, Path(directory), find_free_port(), find_free_port(), haproxy)
+        url = site.url
         method.start(site)
         wait_for(lambda: VERSIONS[OLD] in _body(url), f"{method.title}: version 1 does not answer")
         before = _pids(home)
@@ -108,9 +110,9 @@ def measure(row: Row, method: Method) -> Outcome:
         loads = [Load(url, RATE, keep_alive=keep_alive, **common) for keep_alive in (True, False)]
         if row.slow:
             loads.append(Load(f"{url}slow?ms=5000", SLOW_RATE, clients=SLOW_CLIENTS, **common))
-        with ExitStack() as stack:
+        with ExitStack() as running:
             for load in loads:
-                stack.enter_context(load)
+                running.enter_context(load)
             time.sleep(BEFORE)
             changed = [load.elapsed() for load in loads]
             start = time.monotonic()

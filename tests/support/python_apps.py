@@ -128,8 +128,8 @@ _KINDS = {
 KINDS = sorted(_KINDS)
 
 
-def write_python_release(directory: Path, kind: str, version: str | None = None, **how: Any) -> None:
-    """Write the files of a release.
+def write_python_release(directory: Path, kind: str, version: str | None = None, **how: Any) -> Path:
+    """Write the files of a release; the one for FastAPI.
 
     :param version: the text; by default the kind.
     :param how: what the kind takes, see ``_KINDS``.
@@ -142,3 +142,4 @@ def write_python_release(directory: Path, kind: str, version: str | None = None,
     (directory / "how.json").write_text(json.dumps(settings, default=str), encoding="utf-8")
     for name, text in (("app", _FASTAPI), ("site_app", _DJANGO)):
         (directory / f"{name}.py").write_text(_HOW + chosen.code + text, encoding="utf-8")
+    return directory / "app.py"

@@ -256,9 +256,8 @@ def test_a_path_instead_of_a_port(
     path = tmp_path / "app.sock"
     monkeypatch.setattr(f"{__name__}.find_free_port", lambda: path)
     start(kind)
-    wait_for(path.exists, "it does not listen", PATIENCE)
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
+        wait_for(lambda: connection.connect_ex(str(path)) == 0, "it does not listen", PATIENCE)
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert answer in connection.recv(4096)
 
