@@ -16,8 +16,15 @@ from support.python_web import SERVERS, PythonWeb
 from support.web import HEALTH
 
 EVERY_SERVER = pytest.mark.parametrize("server", SERVERS)
+WHOLE = pytest.mark.whole
 SOME_SERVERS = pytest.mark.parametrize(
-    "server", ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync", "gunicorn, gthread"]
+    "server",
+    [
+        pytest.param("uvicorn", marks=WHOLE),
+        "uvicorn, 4 workers",
+        "gunicorn, sync",
+        pytest.param("gunicorn, gthread", marks=WHOLE),
+    ],
 )
 
 

@@ -76,18 +76,23 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
     return Suite(name, "tests/hosts/run.sh", " ".join(scenarios), "{failed}", alone=alone, hosts=True, timeout=2400)
 
 
-FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside"))
+FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside", "_proxy"))
 
-# kill -9 of everybody at every step, power cuts over ssh: for a machine that has nothing else to do for half an hour
+# kill -9 of everybody at every step, power cuts over ssh, every kind of release with every server: for a machine that
+# has nothing else to do for an hour
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
+    replace(pytest("whole", "-n 2 --dist worksteal -m whole tests/cutover"), alone=True, timeout=2400),
     hosts("hosts-faults", [UNDER_LOAD], alone=True),
 ]
 # the long ones first, so that the lanes end together
 TEST = [
     # two at a time: they mostly wait
     replace(
-        pytest("cutover", f"-n 2 --dist worksteal tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}"),
+        pytest(
+            "cutover",
+            f"-n 2 --dist worksteal -m 'not whole' tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}",
+        ),
         alone=True,
         timeout=2400,
     ),
