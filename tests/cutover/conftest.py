@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.binary_app import BinaryWeb
 from support.faults import Host
 from support.pm2_host import private_home
 from support.proxied import Haproxy
@@ -38,6 +39,12 @@ def web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object
 def python_web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> Iterator[PythonWeb]:
     with private_home() as home:
         yield PythonWeb(home, pm2_version, tmp_path, record_property, programs=python_servers())
+
+
+@pytest.fixture
+def binary_web(pm2_version: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> Iterator[BinaryWeb]:
+    with private_home() as home:
+        yield BinaryWeb(home, pm2_version, tmp_path, record_property)
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ class PythonWeb(Web):
     def declare(self, release: str, **options: Any) -> dict[str, Any]:
         program, *args = SERVERS[self.server]
         directory = self.path(release)
-        port = options.pop("at", self.port)
+        # behind a proxy the cutover says where
+        port = options.pop("at", "{port}" if "proxy" in self.options else self.port)
         return {
             "name": NAME,
             "script": str(self.programs / program),
