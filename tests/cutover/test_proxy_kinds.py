@@ -186,18 +186,18 @@ def left(*streams: Stream) -> Iterator[None]:
 def test_what_lasts(streaming: Web, haproxy: Haproxy, preload: bool) -> None:
     """It goes on with the release that it began with, until that ends."""
     web, url = streaming, f"http://127.0.0.1:{haproxy.port}/"
-    web.options.update(preload=preload, standby_time=STANDBY)
+    web.options.update(preload=preload, standby_time=STANDBY, drain_timeout=DRAIN)
     web.cutover(stage_with_streams(web, "v1"), min_healthy_time=0.3)
     stage_with_streams(web, "v2")
     socket_url = url.replace("http", "ws") + "ws"
     old: list[Stream] = [WebSocketStream(socket_url), Events(url + "events"), Events(url + "events", http2=True)]
     with left(*old), traffic(web, haproxy) as load, Http2(url) as http2:
-        web.cutover("v2", drain_timeout=DRAIN)
+        web.cutover("v2")
         warm_from = time.monotonic()
         after = load.mark()
         new: list[Stream] = [WebSocketStream(socket_url), Events(url + "events")]
         with left(*new):
-            assert [stream.says_more() for stream in old] == [True] * 3
+            assert [stream.says_more() for stream in old] == [True] * 3, [(s.end, s.ended-warm_from, s.longest_gap) for s in old]
             ends = [stream.wait_for_end(STANDBY + 3 * DRAIN + LATE) for stream in old]
             web.record("ends", [(end, stream.ended - warm_from) for end, stream in zip(ends, old)])
             assert [stream.says_more() for stream in new] == [True] * 2

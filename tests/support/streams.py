@@ -7,10 +7,10 @@ app that has them, and clients that write down what they were told and when."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 import httpx
@@ -24,7 +24,6 @@ WS = pm2_package("7").parent / "ws"
 # seconds between two messages, both ways
 INTERVAL = 0.05
 TIMEOUT = 10.0
-HTTP2_CLIENTS = 5
 
 NODE = """
 const { WebSocketServer } = require(process.env.WS);
@@ -176,37 +175,36 @@ class Http2:
         self.errors: Counter[str] = Counter()
         self.connections: set[int] = set()
         self._ended = threading.Event()
-        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def __enter__(self) -> Http2:
-        # without TLS nobody is asked whether he speaks it
-        self._client = httpx.Client(http1=False, http2=True, timeout=TIMEOUT, trust_env=False)
-        self._ask("")
-        self._pool = ThreadPoolExecutor(HTTP2_CLIENTS)
-        for path in ["slow?ms=1000"] + [""] * (HTTP2_CLIENTS - 1):
-            self._pool.submit(self._ask_on, path)
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._pool.shutdown()
-        self._client.close()
+        self._thread.join(2 * TIMEOUT)
 
-    def _ask_on(self, path: str) -> None:
-        while not self._ended.wait(INTERVAL):
-            self._ask(path)
+    async def _run(self) -> None:
+        # without TLS nobody is asked whether he speaks it
+        async with httpx.AsyncClient(http1=False, http2=True, timeout=TIMEOUT, trust_env=False) as client:
+            # what comes before the first connection is there would open others
+            await self._ask(client, "")
+            await asyncio.gather(*(self._ask_on(client, path) for path in ["slow?ms=1000", "", "", ""]))
 
-    def _ask(self, path: str) -> None:
+    async def _ask_on(self, client: httpx.AsyncClient, path: str) -> None:
+        while not self._ended.is_set():
+            await self._ask(client, path)
+            await asyncio.sleep(INTERVAL)
+
+    async def _ask(self, client: httpx.AsyncClient, path: str) -> None:
         try:
-            response = self._client.get(self.url + path)
-            address = response.extensions["network_stream"].get_extra_info("client_addr")
+            response = await client.get(self.url + path)
         except httpx.HTTPError as error:
-            with self._lock:
-                self.errors[f"{type(error).__name__}: {error}"] += 1
+            self.errors[f"{type(error).__name__}: {error}"] += 1
             return
-        with self._lock:
-            self.connections.add(address[1])
-            is_right = response.status_code == 200 and response.http_version == "HTTP/2"
-            (self.answers if is_right else self.errors)[response.text] += 1
+        is_right = response.status_code == 200 and response.http_version == "HTTP/2"
+        (self.answers if is_right else self.errors)[response.text] += 1
+        self.connections.add(response.extensions["network_stream"].get_extra_info("client_addr")[1])
