@@ -21,15 +21,18 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._colours import colou
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import Entry
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atomic
-from ansible_collections.zerodown.pm2.plugins.module_utils._generation import retire
+from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
+from ansible_collections.zerodown.pm2.plugins.module_utils._generation import has_gate, retire
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import BLUE, ProxyOptions, other
 from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
-from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY
+from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
 from ansible_collections.zerodown.pm2.plugins.module_utils._switch import Switch, switch_of
 
 POLL_INTERVAL = 0.05
+# for what the proxy has just given to a process, seconds
+ARRIVAL = 1.0
 _SUFFIX = ".proxy"
 
 
@@ -92,7 +95,13 @@ def hand_over(client: Client, journal: Journal) -> List[str]:
         if handover.waits and handover.live:
             _release(handover, handover.live)
         if not keeps:
-            wait_until_idle(handover.switch, other(handover.colour), handover.drain_timeout)
+            old = [
+                item
+                for item in client.processes()
+                if item.name == handover.name and item.generation != journal.generation and item.is_running()
+            ]
+            patience = _wait_at_the_proxy(old, handover.drain_timeout)
+            wait_until_idle(handover.switch, other(handover.colour), patience)
             with contextlib.suppress(Pm2Error):
                 # closes the proxy's idle connections, which the app would wait for
                 handover.switch.serve(handover.colour, is_warm=False)
@@ -143,18 +152,27 @@ def wait_until_idle(switch: Switch, colour: str, timeout: float) -> None:
             time.sleep(POLL_INTERVAL)
 
 
+def _wait_at_the_proxy(processes: List[Process], drain_timeout: float) -> float:
+    """Seconds to wait until a colour is idle, before its processes are drained. Those with a gate need only have got what
+    the proxy gave them: they do the waiting themselves then, and tell who stays, such as a WebSocket, to go."""
+    return min(drain_timeout, ARRIVAL) if all(map(has_gate, processes)) else drain_timeout
+
+
 def end_standby(client: Client, standby: Standby) -> None:
     """End what was kept warm; the caller holds the lock of the app.
 
     :raises Pm2Error: it could not be ended.
     """
     switch = switch_of(ProxyOptions(**standby.proxy))
-    wait_until_idle(switch, standby.colour, standby.drain_timeout)
+    own = [item for item in client.everything() if standby.is_of(item)]
+    patience = _wait_at_the_proxy([item for item in own if item.is_running()], standby.drain_timeout)
+    wait_until_idle(switch, standby.colour, patience)
     with contextlib.suppress(Pm2Error):
         switch.serve(other(standby.colour), is_warm=False)
-    own = [item for item in client.everything() if standby.is_of(item)]
     retire(client, own, standby.drain_timeout)
     _standby.forget(client.home, standby.name)
+    # of processes that had to be killed
+    sweep(client.home)
 
 
 # before the commit ---------------------------------------------------------------------------------------------------

@@ -14,10 +14,11 @@ from collections import Counter
 from types import TracebackType
 
 import httpx
-from support.pm2_host import pm2_package, wait_for
-from support.web import Web
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+
+from support.pm2_host import pm2_package, wait_for
+from support.web import Web
 
 # PM2 depends on it
 WS = pm2_package("7").parent / "ws"
