@@ -4,7 +4,7 @@
 
 """Run a command while requests go to some URLs, with keep-alive and without; print as JSON what became of both.
 
-usage, in tests/: python under_load.py URL... -- COMMAND...
+usage: python under_load.py URL... -- COMMAND...
 """
 
 from __future__ import annotations

@@ -3,7 +3,15 @@
 import sqlite3
 import sys
 
-with sqlite3.connect(sys.argv[1]) as database:
-    database.execute("create table version (name text)")
-    database.execute("insert into version values (?)", [sys.argv[2]])
-database.close()
+
+def main(path: str, version: str) -> None:
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("create table version (name text)")
+        database.execute("insert into version values (?)", [version])
+    database.close()
+
+
+# Ansible looks into every file here whether it is a plugin
+if __name__ == "__main__":
+    main(*sys.argv[1:])
