@@ -20,7 +20,8 @@ defaults
 frontend front
     bind "{bind}"
     {more}
-    http-request return status {status} content-type application/json string '{{"status":"{word}"}}' if {{ path /health }}
+    acl health path /health
+    http-request return status {status} content-type application/json string '{{"status":"{word}"}}' if health
     http-request return status {status} content-type text/plain string {text}
 """
 _GOOD = {"bind": "${BIND}", "more": "", "status": "200", "word": "ok"}
