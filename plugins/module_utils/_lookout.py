@@ -133,7 +133,7 @@ def _endpoint(generation: Generation, process: Process, port: Optional[int], is_
     """Where this process answers; ``None`` when it does not listen there. Never a port that may be another's: where
     there is a preload, the one before may still have it.
 
-    :param is_alone: whether nobody else has this port, as of what was kept warm; Python that is open answers only there.
+    :param is_alone: whether nobody else has this port, as of what was kept warm. Python that is open has no other.
     """
     own = generation.socket(process.pm_id, port) if has_gate(process) else None
     if own or (has_gate(process) and not is_alone):
