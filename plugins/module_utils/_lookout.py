@@ -17,6 +17,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import _gate
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._checkers import Checkers
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import WARM
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate import Gate, Rules, Sample, Verdict
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import POLL_INTERVAL, Generation, has_gate
@@ -100,7 +101,7 @@ class Lookout:
             process = next(sample.process for sample in samples if sample.process.pm_id == pm_id)
             # a stand-in is on another port than the declared one
             at = gate.rules.port if check.port in (None, move.rules.port) else check.port
-            endpoint = gate.rules.path or _endpoint(generation, process, at)
+            endpoint = gate.rules.path or _endpoint(generation, process, at, move.proof == WARM)
             checkers.submit((pm_id, number), check, endpoint, _environment(process), str(process.env.get("pm_cwd")))
         return gate.judge(samples, now)
 
@@ -128,11 +129,15 @@ def _address(rules: Rules) -> Optional[Endpoint]:
     return None if rules.port is None else ("127.0.0.1", rules.port)
 
 
-def _endpoint(generation: Generation, process: Process, port: Optional[int]) -> Optional[Endpoint]:
+def _endpoint(generation: Generation, process: Process, port: Optional[int], is_alone: bool) -> Optional[Endpoint]:
     """Where this process answers; ``None`` when it does not listen there. Never a port that may be another's: where
-    there is a preload, the one before may still have it."""
-    if has_gate(process):
-        return generation.socket(process.pm_id, port)
+    there is a preload, the one before may still have it.
+
+    :param is_alone: whether nobody else has this port, as of what was kept warm. Python that is open has no other.
+    """
+    own = generation.socket(process.pm_id, port) if has_gate(process) else None
+    if own or (has_gate(process) and not is_alone):
+        return own
     return None if port is None else ("127.0.0.1", port)
 
 

@@ -7,9 +7,9 @@ import signal
 from typing import Any
 
 
-def when_ready(server: Any) -> None:
+def when_ready(_server: Any) -> None:
     signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def post_fork(server: Any, worker: Any) -> None:
+def post_fork(_server: Any, _worker: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -42,8 +42,12 @@ def main(arguments: list[str]) -> None:
         "code": done.returncode,
         "output": done.stdout,
         "requests": min(result.requests for _, result in results),
-        "figures": [f"{url}: {result.requests} sent, {result.failed} failed, {result.by_body}" for url, result in results],
-        "lost": [f"{url}: {result.errors or result.by_status}" for url, result in results if result.failed + result.wrong],
+        "figures": [
+            f"{url}: {result.requests} sent, {result.failed} failed, {result.by_body}" for url, result in results
+        ],
+        "lost": [
+            f"{url}: {result.errors or result.by_status}" for url, result in results if result.failed + result.wrong
+        ],
         "answers": sorted({text for _, result in results for text in result.by_body}),
     }
     print(json.dumps(report))
