@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The app ``web`` of web.py as a binary, of which neither Node nor Python knows anything: another HAProxy, which answers
-by itself. ``BIND`` tells it where to listen, in its own words."""
+"""The app ``web`` of web.py as a binary, of which neither Node nor Python knows anything: another HAProxy, which
+answers by itself. ``BIND`` tells it where to listen, in its own words."""
 
 from __future__ import annotations
 
