@@ -153,8 +153,8 @@ def wait_until_idle(switch: Switch, colour: str, timeout: float) -> None:
 
 
 def _wait_at_the_proxy(processes: List[Process], drain_timeout: float) -> float:
-    """Seconds to wait until a colour is idle, before its processes are drained. Those with a gate need only have got what
-    the proxy gave them: they do the waiting themselves then, and tell who stays, such as a WebSocket, to go."""
+    """Seconds to wait until a colour is idle, before its processes are drained. Those with a gate need only have got
+    what the proxy gave them: they do the waiting themselves then, and tell who stays, such as a WebSocket, to go."""
     return min(drain_timeout, ARRIVAL) if all(map(has_gate, processes)) else drain_timeout
 
 

@@ -46,6 +46,8 @@ def _step(lookout: Lookout, move: Move, handover: Handover, options: CanaryOptio
     with lookout.looking(gates) as look:
         while True:
             look()
+            if not switch.is_shared(handover.colour, share):
+                switch.share(handover.colour, share)
             now = switch.counters()
             window = _canary.Window(
                 share,

@@ -90,6 +90,11 @@ class HaproxySwitch:
         # it listens, as the gate saw; the next health check would come too late for that
         self._api.set_up(backend, colour)
 
+    def is_shared(self, colour: str, percent: int) -> bool:
+        """Whether what :meth:`share` said still holds: HAProxy forgets it when it is started or reloaded."""
+        server = self._api.servers(self._proxy.backend)[colour]
+        return server.state == READY and server.weight == percent
+
     def counters(self) -> Dict[str, Counters]:
         """By colour."""
         found = self._api.counters(self._proxy.backend)
@@ -157,6 +162,9 @@ class CommandSwitch:
 
     def share(self, colour: str, percent: int) -> None:
         self._call("share", {colour: (percent, True), other(colour): (100 - percent, True)})
+
+    def is_shared(self, colour: str, percent: int) -> bool:  # noqa: ARG002 - only it knows
+        return True
 
     def counters(self) -> Dict[str, Counters]:
         text = self._call("counters", {})

@@ -368,6 +368,24 @@ def test_a_proxy_that_dies_in_a_canary(app: Web, haproxy: Haproxy) -> None:
     assert not app.release("v2")["bad"]
 
 
+def test_a_proxy_that_forgets_in_a_canary(app: Web, haproxy: Haproxy) -> None:
+    """As one that is reloaded does, for a renewed certificate, say."""
+    app.options.update(CANARY, canary_time=8.0)
+    app.go_live()
+    app.stage("good", "v2")
+    with ThreadPoolExecutor(1) as pool, traffic(app, haproxy) as load:
+        run = pool.submit(app.cutover, "v2")
+        wait_for(lambda: haproxy.states() == {"blue": "ready", "green": "ready"}, "no canary", 20.0)
+        haproxy.api.set_weight(haproxy.backend, "blue", 100)
+        haproxy.api.set_weight(haproxy.backend, "green", 100)
+        haproxy.api.set_state(haproxy.backend, "green", "maint")
+        haproxy.api.ask("clear counters all")
+        wait_for(lambda: haproxy.states()["green"] == "ready", "the canary is forgotten", 5.0)
+        run.result()
+    load.assert_only("v1", "v2")
+    assert haproxy.states() == GREEN_SERVES
+
+
 def test_no_proxy_no_cutover(app: Web, haproxy: Haproxy) -> None:
     app.go_live()
     before = app.pids()
