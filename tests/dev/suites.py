@@ -91,7 +91,7 @@ TEST = [
     replace(
         pytest(
             "cutover",
-            f"-n 2 --dist worksteal -m 'not whole' tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}",
+            f"-n 2 --dist worksteal -m not(whole) tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}",
         ),
         alone=True,
         timeout=2400,
