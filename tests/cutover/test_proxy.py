@@ -152,7 +152,12 @@ BAD = {
 CHECK = {**HEALTH, "timeout": 1}
 
 
-@pytest.mark.parametrize("kind", BAD)
+IN_SHORT = ("throws_at_boot", "answers_500", "never_listens", "wrong_port")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in IN_SHORT else [pytest.mark.whole]) for kind in BAD]
+)
 def test_a_bad_release(app: Web, haproxy: Haproxy, kind: str) -> None:
     app.go_live()
     app.stage(kind, "v2", **({"port": app.other_port} if kind == "wrong_port" else {}))

@@ -11,21 +11,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from support.pm2_host import is_alive
 from support.python_web import SERVERS, PythonWeb
 from support.web import HEALTH
 
 EVERY_SERVER = pytest.mark.parametrize("server", SERVERS)
-WHOLE = pytest.mark.whole
-SOME_SERVERS = pytest.mark.parametrize(
-    "server",
-    [
-        pytest.param("uvicorn", marks=WHOLE),
-        "uvicorn, 4 workers",
-        "gunicorn, sync",
-        pytest.param("gunicorn, gthread", marks=WHOLE),
-    ],
-)
+SOME_SERVERS = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync", "gunicorn, gthread"]
+# where a supervisor may hide what its workers do, and where there is none; the others differ little
+IN_SHORT = [
+    *[(kind, "uvicorn, 4 workers") for kind in ("throws at boot", "answers 500", "exits with 0", "wrong port")],
+    *[(kind, "gunicorn, sync") for kind in ("throws at boot", "throws after 2 s", "never listens")],
+    *[(kind, "uvicorn") for kind in ("syntax error", "hangs", "leaves a child")],
+]
+
+
+def with_servers(kind: str, *values: object) -> list[ParameterSet]:
+    """A row of the table: one kind of release, with each server."""
+    return [
+        pytest.param(
+            *(server, *values),
+            id=f"{kind}-{server}",
+            marks=[] if (kind, server) in IN_SHORT else [pytest.mark.whole],
+        )
+        for server in SOME_SERVERS
+    ]
 
 
 def accept(web: PythonWeb, instances: int = 1, slow: bool = False, **options: Any) -> None:
@@ -135,8 +145,9 @@ def reject(web: PythonWeb, bad: Bad) -> dict[str, Any]:
     return failure
 
 
-@SOME_SERVERS
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.parametrize(
+    ("server", "bad"), [parameters for kind, bad in BAD.items() for parameters in with_servers(kind, bad)]
+)
 def test_bad(python_web: PythonWeb, server: str, bad: Bad) -> None:
     python_web.server = server
     failure = reject(python_web, bad)
@@ -145,14 +156,14 @@ def test_bad(python_web: PythonWeb, server: str, bad: Bad) -> None:
         assert failure["timings"]["prove"] < 30, failure["timings"]
 
 
-@SOME_SERVERS
+@pytest.mark.parametrize("server", with_servers("wrong port"))
 def test_wrong_port(python_web: PythonWeb, server: str) -> None:
     python_web.server = server
     bad = Bad("wrong_port", ("which is declared",), {"port": python_web.other_port})
     reject(python_web, Bad(bad.kind, bad.says, bad.how, {"at": python_web.other_port, "port": python_web.port}))
 
 
-@SOME_SERVERS
+@pytest.mark.parametrize("server", with_servers("leaves a child"))
 def test_a_child_that_outlives_its_parent(python_web: PythonWeb, server: str) -> None:
     python_web.server = server
     children = python_web.directory / "children"

@@ -87,11 +87,11 @@ FAULT_TESTS = [
 ]
 # the long ones first, so that the lanes end together
 TEST = [
-    # two at a time: they mostly wait
+    # three at a time: they mostly wait
     replace(
         pytest(
             "cutover",
-            f"-n 2 --dist worksteal -m not(whole) tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}",
+            f"-n 3 --dist worksteal -m not(whole) tests/cutover {' '.join(f'--ignore={path}' for path in FAULTS)}",
         ),
         alone=True,
         timeout=2400,
