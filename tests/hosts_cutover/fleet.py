@@ -137,7 +137,7 @@ class State:
         left = [
             name
             for name in self.gate
-            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs", name)
+            if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs|python-[0-9a-f]{8}", name)
             and not (name == "web.lock" and not self.lock)
             and not (re.fullmatch(r"\d+(-\d+)?", name) and name.split("-")[0] in live)
         ]
