@@ -524,7 +524,7 @@ def drain(seconds: float) -> None:
 
 def count_connections() -> int:
     """Those of the app's servers, whichever of its processes has them, and those that nobody has accepted yet."""
-    servers = [(descriptor, server) for descriptor, server in listening()]
+    servers = list(listening())
     waiting = sum(tcp_info(descriptor, WAITING) for descriptor, _server in servers)
     ports = {"{0:04X}".format(port) for _descriptor, server in servers for port in ports_of(server)}
     inodes = {

@@ -253,7 +253,7 @@ def test_an_app_that_is_down_is_told_at_once(served: Site) -> None:
 
 
 def test_nobody_can_say_where_he_comes_from(served: Site) -> None:
-    _, answer = served.ask(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"})
+    _status, answer = served.ask(**{"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"})
     headers = {name.lower(): value for name, value in answer["headers"].items()}
     assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ("127.0.0.1", "http")
 
@@ -263,7 +263,7 @@ def test_but_a_proxy_that_is_trusted(site: Site) -> None:
     site.start_app("blue")
     site.start_haproxy()
     sent = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
-    _, answer = site.ask(source="127.0.0.2", **sent)
+    _status, answer = site.ask(source="127.0.0.2", **sent)
     # http.client joins what came as two headers
     values = {name.lower(): value for name, value in answer["headers"].items()}
     assert values["x-forwarded-proto"] == "https"

@@ -237,7 +237,7 @@ def test_fails_later_by_file(start: Start, tmp_path: Path) -> None:
 def test_fails_some(start: Start) -> None:
     app = start("fails_some", one_of=3)
     app.wait_until_it_listens()
-    assert [app.get()[0] for _ in range(6)] == [200, 200, 500, 200, 200, 500]
+    assert [app.get()[0] for _number in range(6)] == [200, 200, 500, 200, 200, 500]
     assert app.get("/health")[0] == 200
 
 

@@ -27,7 +27,7 @@ def main(host: str, address: str) -> int:
     url = f"http://{address}/"
     reload = [str(ROOT / "tests" / "hosts" / "hosts"), "ssh", host, "sudo", "systemctl", "reload", "haproxy"]
     with Load(url, rate=RATE) as kept, Load(url, rate=RATE, keep_alive=False) as single:
-        for _ in range(RELOADS):
+        for _number in range(RELOADS):
             subprocess.run(reload, check=True)
             time.sleep(0.2)
     lost = 0

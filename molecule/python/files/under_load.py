@@ -35,20 +35,20 @@ def main(arguments: list[str]) -> None:
         time.sleep(AROUND)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         time.sleep(AROUND)
-        for _, load in loads:
+        for _url, load in loads:
             load.stop()
     results = [(url, load.result()) for url, load in loads]
     report = {
         "code": done.returncode,
         "output": done.stdout,
-        "requests": min(result.requests for _, result in results),
+        "requests": min(result.requests for _url, result in results),
         "figures": [
             f"{url}: {result.requests} sent, {result.failed} failed, {result.by_body}" for url, result in results
         ],
         "lost": [
             f"{url}: {result.errors or result.by_status}" for url, result in results if result.failed + result.wrong
         ],
-        "answers": sorted({text for _, result in results for text in result.by_body}),
+        "answers": sorted({text for _url, result in results for text in result.by_body}),
     }
     print(json.dumps(report))
 

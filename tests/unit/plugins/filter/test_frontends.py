@@ -111,7 +111,7 @@ def test_apps_share_a_port_by_their_names() -> None:
         app("d", (7, 8), port=80, hosts=["d.example"]),
         app("e", (9, 10), port=8443, certificate="/e.pem", redirect_port=80),
     )
-    tls, plain, _ = found["frontends"]
+    tls, plain, _other = found["frontends"]
     assert tls["certificates"] == ["/a.pem", "/b.pem"]
     assert [route["backend"] for route in tls["routes"]] == ["zerodown_a", "zerodown_b"]
     assert tls["default"] == {"backend": "zerodown_c"}
