@@ -14,6 +14,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.zerodown.pm2.plugins.module_utils._maintenance import SUFFIX
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import COLOURS, NAME, SOCKET, STATE_FILE
+
 DOCUMENTATION = r"""
 name: frontends
 short_description: What HAProxy needs to know of declared apps
@@ -58,16 +61,10 @@ _value:
   type: dict
 """
 
-SOCKETS = "/run/haproxy/zerodown-{0}.sock"
-STATE_FILES = "/var/lib/zerodown-proxy/{0}/{1}"
 # the retries of a held request; HAProxy waits as long as a connection may take before it tries the same server again
 RETRIES_PER_SECOND = 2
-# nobody is asked there: its server only says whether there is maintenance
-MAINTENANCE_SUFFIX = "_maintenance"
-COLOURS = ("blue", "green")
 STATUS_CODES = (200, 403, 404, 410, 500, 502, 503, 504)
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 # what needs no quoting in HAProxy's configuration
 _PATH = re.compile(r"/[A-Za-z0-9_./@:+,=~-]*")
@@ -185,7 +182,7 @@ class _Process:
 
     def backend(self) -> Backend:
         name = str(self.proxy.get("backend") or "zerodown_" + self.name)
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise self.refused("{0!r} cannot be a name in HAProxy; set proxy.backend.".format(name))
         maintenance = self.front.get("maintenance") or {}
         unknown = sorted(set(maintenance) - {"page", "status", "allow"})
@@ -203,14 +200,14 @@ class _Process:
             name=name,
             servers=self._servers(),
             state_file=self._path("proxy.state_file", self.proxy.get("state_file"))
-            or STATE_FILES.format(self.user, name),
+            or STATE_FILE.format(self.user, name),
             check=self._check(),
             # not fewer than HAProxy has by default
             retries=max(3, round(hold_time * RETRIES_PER_SECOND)),
             server_timeout=self._seconds("server_timeout", 60),
             tunnel_timeout=self._seconds("tunnel_timeout", 3600),
-            maintenance=name + MAINTENANCE_SUFFIX,
-            maintenance_state_file=STATE_FILES.format(self.user, name + MAINTENANCE_SUFFIX),
+            maintenance=name + SUFFIX,
+            maintenance_state_file=STATE_FILE.format(self.user, name + SUFFIX),
             page=str(maintenance.get("page") or ""),
             status=status,
             allow=[self._network(network) for network in maintenance.get("allow") or []],
@@ -229,9 +226,9 @@ class _Process:
         if len(set(map(str, ports or sockets))) != 2 or len(ports or sockets) != 2:
             raise self.refused("proxy.{0} must be two different ones.".format("ports" if ports else "sockets"))
         socket = self.proxy.get("socket")
-        if socket and socket != SOCKETS.format(self.user):
+        if socket and socket != SOCKET.format(self.user):
             raise self.refused(
-                "the role proxy makes the socket {0}; leave proxy.socket out.".format(SOCKETS.format(self.user))
+                "the role proxy makes the socket {0}; leave proxy.socket out.".format(SOCKET.format(self.user))
             )
 
     def _check_address(self) -> None:

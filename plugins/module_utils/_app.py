@@ -38,7 +38,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._options import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._runtime import (
     PYTHON,
-    command_line,
     is_node,
     is_shell,
     port_of,
@@ -52,7 +51,6 @@ RESTARTED = "restarted"
 RELOADED = "reloaded"
 STATES = (ONLINE, STOPPED, ABSENT, RESTARTED, RELOADED)
 
-_SHELLS = ("bash", "sh")
 # PM2 lib/API/interpreter.json; python is looked for as python3 too, and for .ts see _interpreter
 _BY_EXTENSION = {
     ".js": ("node",),
@@ -213,7 +211,7 @@ class _Builder:
         env = {**base_environment(node_directory, user.pw_name if user else None), "PM2_HOME": self.host.home.path}
         env.update(declared_env)
         script, cwd, args = self._script(env["PATH"])
-        interpreter = self._interpreter(script, args, cwd, env["PATH"])
+        interpreter = self._interpreter(script, cwd, env["PATH"])
         if "python" in interpreter:
             env.setdefault("PYTHONUNBUFFERED", "1")
         exec_mode = self._exec_mode(interpreter)
@@ -362,14 +360,11 @@ class _Builder:
         )
         return full, cwd, args
 
-    def _interpreter(self, script: str, args: List[str], cwd: str, path: str) -> str:
+    def _interpreter(self, script: str, cwd: str, path: str) -> str:
         interpreter = self.declared.get("interpreter")
-        if interpreter is not None and is_shell(interpreter) and command_line(script, args) is not None:
-            # the line is given to a shell already
-            return "none"
         if interpreter is None:
             interpreter = self._default_interpreter(script, path)
-        elif os.path.basename(interpreter) in _SHELLS and os.path.basename(script) in _SHELLS:
+        elif is_shell(interpreter) and is_shell(script):
             # a command line with --interpreter bash, as it is often taught: PM2 has bash read its own binary
             interpreter = "none"
         elif interpreter.startswith("node@"):

@@ -31,7 +31,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gates import Preload
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
-from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired_held, linger
+from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired, linger
 from ansible_collections.zerodown.pm2.plugins.module_utils._lookout import Rejected
 from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move
 from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
@@ -117,7 +117,7 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     with _cutover_lock.held(settings.home, names, order.by, order.reason, order.lock_timeout, order.force):
         try:
             repaired = [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
-            end_expired_held(client, names)
+            end_expired(client, names)
             return _Run(order, settings, client, preloads).run(repaired)
         except DaemonNotRunning as error:
             await_daemon(client, settings)
@@ -166,7 +166,7 @@ def _check(swaps: List[Swap], client: Client, settings: Settings) -> None:
     standbys = _standby.read_all(settings.home)
     # the port of the candidate may be that of a standby, which ends before
     everything = client.everything() if standbys and client.is_running() else []
-    warm = [item for item in everything if any(standby.is_of(item) for standby in standbys)]
+    warm = [item for standby in standbys for item in standby.among(everything)]
     plans = [
         AppPlan(
             swap.app,
@@ -273,7 +273,7 @@ class _Run:
 
     def _from_standby(self, swap: Swap, warm: List[Standby]) -> Swap:
         for standby in warm:
-            own = [item for item in self.client.everything() if standby.is_of(item)]
+            own = standby.among(self.client.everything())
             if standby.name == swap.app.name and may_serve_again(swap, standby, own):
                 return dataclasses.replace(swap, proof=WARM)
         return swap
@@ -540,7 +540,7 @@ class _Run:
     def _back_to_standby(self, move: Move, warm: List[Standby]) -> Move:
         """What was replaced just now may still run."""
         for standby in warm:
-            own = [item for item in self.client.everything() if standby.is_of(item)]
+            own = standby.among(self.client.everything())
             colour = move.handover.colour if move.handover else None
             is_whole = len(own) == len(move.definitions) and all(item.is_running() for item in own)
             if standby.name == move.name and standby.colour == colour and is_whole:

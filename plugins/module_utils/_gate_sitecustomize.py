@@ -131,7 +131,7 @@ gate: Gate
 
 def start() -> None:
     """In the process that PM2 started; its children, which lack a key, are not it."""
-    global gate  # noqa: PLW0603
+    global gate  # noqa: PLW0603 - one of the process, made once, here
     keys = os.environ
     directory, generation = keys.get(KEY), keys.get("zerodown_generation")
     os.environ.pop(KEY, None)
@@ -157,7 +157,7 @@ def follow(path: str) -> None:
 
     :param path: of the state that they share.
     """
-    global gate  # noqa: PLW0603
+    global gate  # noqa: PLW0603 - one of the process, made once, here
     gate = Gate(os.path.dirname(path), "", 0, share(path, 0))
     patch()
 

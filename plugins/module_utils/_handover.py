@@ -164,7 +164,7 @@ def end_standby(client: Client, standby: Standby) -> None:
     :raises Pm2Error: it could not be ended.
     """
     switch = switch_of(ProxyOptions(**standby.proxy))
-    own = [item for item in client.everything() if standby.is_of(item)]
+    own = standby.among(client.everything())
     patience = _wait_at_the_proxy([item for item in own if item.is_running()], standby.drain_timeout)
     wait_until_idle(switch, standby.colour, patience)
     with contextlib.suppress(Pm2Error):

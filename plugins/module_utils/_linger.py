@@ -35,24 +35,21 @@ def linger(client: Client, names: List[str]) -> None:
             # not all of it at once: a standby that was ended earlier needs no process that waits for it
             time.sleep(min(wait, PAUSE))
             continue
+        names = [first.name]
         try:
-            end_expired(client, [first.name])
+            with _cutover_lock.held(client.home, names, "standby_time", "its standby ends", LOCK_WAIT, False):
+                end_expired(client, names)
+        except Locked:
+            continue
         except Pm2Error:
             time.sleep(PAUSE)
 
 
 def end_expired(client: Client, names: List[str]) -> None:
-    """:raises Pm2Error: one of them could not be ended."""
-    for name in names:
-        try:
-            with _cutover_lock.held(client.home, [name], "standby_time", "its standby ends", LOCK_WAIT, False):
-                end_expired_held(client, [name])
-        except Locked:
-            continue
+    """For who holds the locks.
 
-
-def end_expired_held(client: Client, names: List[str]) -> None:
-    """The same for who holds the locks."""
+    :raises Pm2Error: one of them could not be ended.
+    """
     for standby in _standby.read_all(client.home):
         if standby.name in names and _standby.remaining(standby) == 0:
             end_standby(client, standby)

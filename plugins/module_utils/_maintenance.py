@@ -19,19 +19,19 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._haproxy import (
     RuntimeApi,
     state_file,
 )
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import SOCKET, STATE_FILE
 
 # as the role proxy writes them (plugins/filter/frontends.py, roles/proxy/templates/proxy.cfg.j2)
-_SUFFIX = "_maintenance"
+SUFFIX = "_maintenance"
 _SERVER = "off"
 _ADDRESS = ("127.0.0.1", 9)
-_SOCKET = re.compile(r"/run/haproxy/zerodown-(?P<user>[a-z_][a-z0-9_-]*)\.sock")
-_STATE_FILE = "/var/lib/zerodown-proxy/{0}/{1}"
+_SOCKET = re.compile(re.escape(SOCKET).replace(re.escape("{0}"), r"(?P<user>[a-z_][a-z0-9_-]*)"))
 
 
 def default_state_file(socket: str, backend: str) -> Optional[str]:
     """Where it is kept for the socket of an app's user; ``None`` for any other socket."""
     match = _SOCKET.fullmatch(socket)
-    return _STATE_FILE.format(match.group("user"), backend + _SUFFIX) if match else None
+    return STATE_FILE.format(match.group("user"), backend + SUFFIX) if match else None
 
 
 def is_on(api: RuntimeApi, backend: str) -> Optional[bool]:
@@ -40,7 +40,7 @@ def is_on(api: RuntimeApi, backend: str) -> Optional[bool]:
     :raises ProxyError: HAProxy cannot be asked.
     """
     try:
-        server = api.servers(backend + _SUFFIX).get(_SERVER)
+        server = api.servers(backend + SUFFIX).get(_SERVER)
     except ProxyError:
         # the same question for a backend that is there tells whether it was that
         api.servers(backend)
@@ -69,11 +69,11 @@ def keep(path: str, backend: str, on: bool) -> None:
 
 def set_on(api: RuntimeApi, backend: str, on: bool) -> None:
     """:raises ProxyError: HAProxy did not do it."""
-    api.set_state(backend + _SUFFIX, _SERVER, MAINT if on else READY)
+    api.set_state(backend + SUFFIX, _SERVER, MAINT if on else READY)
 
 
 def _content(backend: str, on: bool) -> str:
-    return state_file(backend + _SUFFIX, 1, [(_SERVER, MAINT if on else READY, _ADDRESS)])
+    return state_file(backend + SUFFIX, 1, [(_SERVER, MAINT if on else READY, _ADDRESS)])
 
 
 def _file(backend: str, on: bool) -> list:

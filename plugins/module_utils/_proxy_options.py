@@ -19,7 +19,11 @@ BLUE = "blue"
 GREEN = "green"
 COLOURS = (BLUE, GREEN)
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+# what the role proxy makes for the user who runs PM2, and for each backend of his
+SOCKET = "/run/haproxy/zerodown-{0}.sock"
+STATE_FILE = "/var/lib/zerodown-proxy/{0}/{1}"
+
+NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 # bytes (unix(7), sun_path without its NUL)
 _SOCKET_PATH_MAX = 107
 
@@ -108,7 +112,7 @@ def parse_proxy(name: str, given: Optional[Dict[str, Any]]) -> Optional[ProxyOpt
     given = {key: value for key, value in given.items() if value is not None}
     user = user_name(os.geteuid())
     backend = given.get("backend", "zerodown_" + name)
-    if not _NAME.fullmatch(backend):
+    if not NAME.fullmatch(backend):
         raise _wrong(name, "proxy.backend must be letters, digits and . _ : -, not {0!r}".format(backend))
     command = given.get("command")
     if command is not None and not command:
@@ -121,8 +125,8 @@ def parse_proxy(name: str, given: Optional[Dict[str, Any]]) -> Optional[ProxyOpt
     return ProxyOptions(
         addresses=dict(zip(COLOURS, _addresses(name, given))),
         backend=backend,
-        socket=given.get("socket", "/run/haproxy/zerodown-{0}.sock".format(user)),
-        state_file=given.get("state_file", "/var/lib/zerodown-proxy/{0}/{1}".format(user, backend)),
+        socket=given.get("socket", SOCKET.format(user)),
+        state_file=given.get("state_file", STATE_FILE.format(user, backend)),
         command=command,
     )
 

@@ -53,6 +53,10 @@ class Standby:
     def is_of(self, process: Process) -> bool:
         return process.name == self.name and process.generation == self.generation
 
+    def among(self, processes: List[Process]) -> List[Process]:
+        """Its own, of everything that PM2 has."""
+        return [process for process in processes if self.is_of(process)]
+
 
 def write(home: Home, standby: Standby) -> None:
     """:raises Pm2Error: it could not be written."""

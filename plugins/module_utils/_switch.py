@@ -157,9 +157,6 @@ class CommandSwitch:
     def serve(self, colour: str, is_warm: bool) -> None:
         self._call("serve", {colour: (100, True), other(colour): (0, is_warm)})
 
-    def remember(self, colour: str, is_warm: bool) -> None:
-        self.serve(colour, is_warm)
-
     def share(self, colour: str, percent: int) -> None:
         self._call("share", {colour: (percent, True), other(colour): (100 - percent, True)})
 

@@ -122,14 +122,15 @@ class Transaction:
             for move in self.moves:
                 if move.proof == AFTERWARDS:
                     continue
-                gates[move.name] = Gate(probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
                 if move.proof == WARM:
                     # its place in the journal makes it the candidate now
                     _standby.forget(self.home, move.name)
                     own = self.generations[move.name].mine(self.client.processes())
                     restarts = {item.pm_id: item.restarts for item in own}
                     gates[move.name] = Gate(move.rules, time.monotonic(), restarts)
-                elif move.proof == OWN_PORT and move.probe:
+                    continue
+                gates[move.name] = Gate(probe_rules(move) if move.proof == OWN_PORT else move.rules, time.monotonic())
+                if move.proof == OWN_PORT and move.probe:
                     self.tell("{0}: a candidate is checked on port {1}".format(move.name, move.probe_port))
                     self.probes[move.name].start([move.probe], START_TIMEOUT)
                 else:

@@ -140,6 +140,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import _maintenance
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._haproxy import DRAIN, MAINT, READY, RuntimeApi, Server
 from ansible_collections.zerodown.pm2.plugins.module_utils._module import run
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import SOCKET
 
 STATES = {"ready": READY, "drained": DRAIN, "maintenance": MAINT}
 POLL = 0.1
@@ -182,7 +183,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
 
 def default_socket() -> str:
     user = pwd.getpwuid(os.geteuid()).pw_name
-    return "/run/haproxy/admin.sock" if user == "root" else "/run/haproxy/zerodown-{0}.sock".format(user)
+    return "/run/haproxy/admin.sock" if user == "root" else SOCKET.format(user)
 
 
 def servers(api: RuntimeApi, backend: str) -> List[Dict[str, Any]]:

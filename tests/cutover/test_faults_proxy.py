@@ -8,7 +8,7 @@ wanted, and after a power cut the proxy serves the release that comes back."""
 from __future__ import annotations
 
 import pytest
-from support.faults import STEPS, App, Host, Point, Traffic, in_parts
+from support.faults import STEPS, App, Host, Point, Traffic, at, in_parts
 from support.pm2_host import wait_for
 from support.proxied import Haproxy
 
@@ -52,18 +52,18 @@ def test_power(host: Host, haproxy: Haproxy, points: list[Point]) -> None:
     app = proxied(host, haproxy, standby_time=0)
     app.cutover(app.stage())
     for point in points:
-        with_name = str(point)
-        live = app.releases().live
-        release = app.stage()
-        with app.stopped(point, release) as run:
-            haproxy.kill()
-            host.cut_power(run.runner)
-        haproxy.start()
-        assert host.boot() == 0, with_name
-        app.wait_until_serves(release if COMMITTED[with_name] else live)
-        assert sorted(haproxy.states().values()) == ["maint", "ready"], with_name
-        app.run_on(release)
-        host.assert_clean()
+        with at(point):
+            live = app.releases().live
+            release = app.stage()
+            with app.stopped(point, release) as run:
+                haproxy.kill()
+                host.cut_power(run.runner)
+            haproxy.start()
+            assert host.boot() == 0
+            app.wait_until_serves(release if COMMITTED[str(point)] else live)
+            assert sorted(haproxy.states().values()) == ["maint", "ready"]
+            app.run_on(release)
+            host.assert_clean()
 
 
 @in_parts([*STEPS, SHARED], 2)

@@ -14,7 +14,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from support.pm2_host import is_alive
 from support.python_web import SERVERS, PythonWeb
-from support.web import HEALTH
+from support.web import HEALTH, take_over
 
 EVERY_SERVER = pytest.mark.parametrize("server", SERVERS)
 SOME_SERVERS = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync", "gunicorn, gthread"]
@@ -40,23 +40,12 @@ def with_servers(kind: str, *values: object) -> list[ParameterSet]:
 
 def accept(web: PythonWeb, instances: int = 1, slow: bool = False, **options: Any) -> None:
     """``v1`` serves; ``v2``, which is staged, takes its place, once."""
-    before = web.pids()
-    with web.traffic(slow) as traffic:
-        result = web.cutover("v2", **options)
-        after = traffic.mark()
-    assert [step["action"] for step in result["plan"]] == ["cutover"]
-    assert not any(step["outage"] for step in result["plan"])
-    traffic.assert_only("v1", "v2")
-    assert traffic.answers() == {"v1", "v2"}
-    assert traffic.answers(after) == {"v2"}
-    web.assert_serves("v2", instances, mode="fork", numbered=instances > 1)
-    assert not set(before) & set(web.pids())
 
-    serving = web.pids()
-    again = web.cutover("v2", **options)
-    assert not again["changed"]
-    assert again["plan"] == []
-    assert web.pids() == serving
+    def is_whole() -> None:
+        web.assert_serves("v2", instances, mode="fork", numbered=instances > 1)
+
+    result = take_over(web, is_whole, slow, **options)
+    assert not any(step["outage"] for step in result["plan"])
 
 
 @EVERY_SERVER

@@ -13,30 +13,18 @@ from typing import Any
 import pytest
 from cutover.conftest import EVERY_PM2
 from support.pm2_host import is_alive
-from support.web import Web
+from support.web import Web, take_over
 
 
 def accept(web: Web, instances: int = 2, slow: bool = False, app: dict[str, Any] | None = None, **options: Any) -> None:
     """``v1`` serves; ``v2``, which is staged, takes its place, once."""
-    before = web.pids()
-    with web.traffic(slow) as traffic:
-        result = web.cutover("v2", app, **options)
-        after = traffic.mark()
-    assert result["changed"]
-    assert [step["action"] for step in result["plan"]] == ["cutover"]
-    traffic.assert_only("v1", "v2")
-    assert traffic.answers() == {"v1", "v2"}
-    assert traffic.answers(after) == {"v2"}
-    web.assert_serves("v2", instances)
-    assert not set(before) & set(web.pids())
-    logs = {f"web-{kind}-{number}.log" for kind in ("out", "error") for number in range(instances)}
-    assert {path.name for path in (web.home / "logs").iterdir()} == logs
 
-    serving = web.pids()
-    again = web.cutover("v2", app, **options)
-    assert not again["changed"]
-    assert again["plan"] == []
-    assert web.pids() == serving
+    def is_whole() -> None:
+        web.assert_serves("v2", instances)
+        logs = {f"web-{kind}-{number}.log" for kind in ("out", "error") for number in range(instances)}
+        assert {path.name for path in (web.home / "logs").iterdir()} == logs
+
+    take_over(web, is_whole, slow, app, **options)
 
 
 @EVERY_PM2

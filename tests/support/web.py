@@ -282,3 +282,32 @@ class Web:
         known = set(self.pids()).union(*map(descendants, self.pids()))
         workers = {pid for pid in descendants(self.daemon) if is_alive(pid)}
         assert workers == known, "processes that PM2 does not list"
+
+
+def take_over(
+    web: Web, is_whole: Callable[[], None], slow: bool = False, app: dict[str, Any] | None = None, **options: Any
+) -> dict[str, Any]:
+    """``v1`` serves; ``v2``, which is staged, takes its place under traffic, once; what the cutover returned.
+
+    :param is_whole: asserts that the new one is there as it should be.
+    :param slow: whether there are also requests of 5 s.
+    :param app: options of the app.
+    """
+    before = web.pids()
+    with web.traffic(slow) as traffic:
+        result = web.cutover("v2", app, **options)
+        after = traffic.mark()
+    assert result["changed"]
+    assert [step["action"] for step in result["plan"]] == ["cutover"]
+    traffic.assert_only("v1", "v2")
+    assert traffic.answers() == {"v1", "v2"}
+    assert traffic.answers(after) == {"v2"}
+    is_whole()
+    assert not set(before) & set(web.pids())
+
+    serving = web.pids()
+    again = web.cutover("v2", app, **options)
+    assert not again["changed"]
+    assert again["plan"] == []
+    assert web.pids() == serving
+    return result
