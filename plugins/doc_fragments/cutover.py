@@ -99,7 +99,7 @@ proxy:
     command:
       description:
         - A program, with its first arguments, that speaks to another proxy than HAProxy. It is called with one more
-          argument, V(check), V(serve), V(share), V(counters), V(hold) or V(release), and one JSON object on standard
+          argument, V(check), V(serve), V(share), V(counters) or V(hold), and one JSON object on standard
           input, see the page on proxies in the documentation of the collection.
       type: list
       elements: str

@@ -49,12 +49,14 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def status(name: str, releases: Dict[str, Any], processes: Dict[str, Any]) -> List[str]:
-    """The lines: the app, each of its processes, what differs from the declaration, where a rollback would go."""
+    """The lines: the app, its processes, what is warm, what differs from the declaration, where a rollback goes."""
     lines = [_release_line(name, releases)]
     if not processes["daemon"]["running"]:
         lines.append("  no PM2 daemon runs")
     for app in processes["apps"]:
         lines.append(_app_line(app))
+        if app["standby"]:
+            lines.append(_standby_line(app["standby"]))
     for action in processes.get("plan") or []:
         if "app" in action:
             lines.append("  the next deploy would change {0}".format(_action_text(action)))
@@ -85,6 +87,16 @@ def _app_line(app: Dict[str, Any]) -> str:
         if app["saved"] is not None:
             parts.append("saved" if app["saved"] else "NOT saved for the next boot")
     return "  " + ", ".join(parts)
+
+
+def _standby_line(standby: Dict[str, Any]) -> str:
+    return "    standby {0}: {1} warm on {2}, {3:.0f} MiB, ends in {4}".format(
+        standby["release"] or "before",
+        "1 process" if standby["instances"] == 1 else "{0} processes".format(standby["instances"]),
+        standby["colour"],
+        standby["memory"] / 2**20,
+        _duration(standby["remaining"]),
+    )
 
 
 def _action_text(action: Dict[str, Any]) -> str:

@@ -513,11 +513,14 @@ def drain(seconds: float) -> None:
     """Until no connection is left, for a moment, or the time is over."""
     gate.state = DRAINING
     end = monotonic() + seconds
-    last = monotonic()
+    # from a look that saw none to another, however long the looks take
+    quiet_since: float | None = None
     while gate.is_draining and monotonic() < end:
         if count_connections():
-            last = monotonic()
-        elif monotonic() - last >= QUIET:
+            quiet_since = None
+        elif quiet_since is None:
+            quiet_since = monotonic()
+        elif monotonic() - quiet_since >= QUIET:
             return
         sleep(STEP)
 

@@ -24,7 +24,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._fs import write_atom
 from ansible_collections.zerodown.pm2.plugins.module_utils._gate_control import sweep
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import has_gate, retire
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
-from ansible_collections.zerodown.pm2.plugins.module_utils._journal import Journal
+from ansible_collections.zerodown.pm2.plugins.module_utils._journal import PROVE, Journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import BLUE, ProxyOptions, other
 from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import GENERATION_KEY, Process
@@ -92,8 +92,6 @@ def hand_over(client: Client, journal: Journal) -> List[str]:
         except Pm2Error as error:
             failed.append(_left("serves its new generation", handover, error))
             continue
-        if handover.waits and handover.live:
-            _release(handover, handover.live)
         if not keeps:
             old = [
                 item
@@ -179,14 +177,17 @@ def end_standby(client: Client, standby: Standby) -> None:
 
 
 def hand_back(journal: Journal) -> List[str]:
-    """Let the colour that served have all traffic again.
+    """Let the colour that served have all traffic again, or requests wait until it runs again.
 
     :returns: a sentence for each app whose proxy could not be told.
     """
     failed = []
     for handover in handovers(journal):
         try:
-            handover.switch.serve(handover.live or BLUE, is_warm=handover.name in journal.warm)
+            if journal.step != PROVE and handover.waits and handover.live:
+                handover.switch.hold()
+            else:
+                handover.switch.serve(handover.live or BLUE, is_warm=handover.name in journal.warm)
         except Pm2Error as error:
             failed.append(_left("serves what it served before", handover, error))
     return failed
@@ -196,12 +197,8 @@ def end_waiting(journal: Journal) -> None:
     """What served before listens again, or never will."""
     for handover in handovers(journal):
         if handover.waits:
-            _release(handover, handover.live or BLUE)
-
-
-def _release(handover: Handover, colour: str) -> None:
-    with contextlib.suppress(Pm2Error):
-        handover.switch.release(colour)
+            with contextlib.suppress(Pm2Error):
+                handover.switch.serve(handover.live or BLUE, is_warm=False)
 
 
 def _left(what: str, handover: Handover, error: Pm2Error) -> str:

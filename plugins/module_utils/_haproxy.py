@@ -141,18 +141,6 @@ class RuntimeApi:
         """Let it count as up now; the next check may say otherwise."""
         self.tell("set server {0}/{1} health up".format(_checked(backend), _checked(server)))
 
-    def set_port(self, backend: str, server: str, port: int) -> None:
-        """Let it be asked on another port of 127.0.0.1."""
-        command = "set server {0}/{1} addr 127.0.0.1 port {2}".format(_checked(backend), _checked(server), port)
-        # it says what it has done
-        answer = self.ask(command).strip()
-        if "change" not in answer:
-            raise ProxyError("HAProxy does not {0!r}: {1}".format(command, answer))
-
-    def set_checked(self, backend: str, server: str, checked: bool) -> None:
-        """Let its health checks be made, or not."""
-        self.tell("{0} health {1}/{2}".format("enable" if checked else "disable", _checked(backend), _checked(server)))
-
 
 def state_file(backend: str, backend_id: int, servers: Sequence[Tuple[str, str, Endpoint]]) -> str:
     """The content of a file that tells HAProxy at its start how the servers were (Configuration Manual,

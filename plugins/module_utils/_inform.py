@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional
 
+from ansible_collections.zerodown.pm2.plugins.module_utils import _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._converge import as_data, make_all
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
@@ -23,6 +24,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._plan import of_app
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data, process_details
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings, declared_apps
+from ansible_collections.zerodown.pm2.plugins.module_utils._standby import Standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._state import Process
 
 
@@ -36,7 +38,9 @@ def inform(
     """
     daemon = connect(settings.home, settings.install, settings.warn)
     running = daemon.is_running()
-    processes = daemon.processes() if running else []
+    standbys = _standby.read_all(settings.home)
+    everything = daemon.everything() if running else []
+    processes = _standby.without(standbys, everything)
     if names is None:
         names = sorted({process.name for process in processes if of_app([process], process.name)})
     saved = _saved(settings.home)
@@ -47,7 +51,15 @@ def inform(
             "version": daemon.version() if running else None,
             "pid": Rpc(settings.home.rpc_socket).daemon_pid() if running else None,
         },
-        "apps": [_app(name, of_app(processes, name), saved) for name in names],
+        "apps": [
+            {
+                **_app(name, of_app(processes, name), saved),
+                "standby": next(
+                    (_standby_data(item, item.among(everything)) for item in standbys if item.name == name), None
+                ),
+            }
+            for name in names
+        ],
     }
     if entries is not None:
         plans = make_all(declared_apps(entries, state, settings), processes, settings)
@@ -61,6 +73,20 @@ def _app(name: str, processes: List[Process], saved: Optional[List[str]]) -> Dic
     data["processes"] = [process_details(process, now) for process in processes]
     data["saved"] = None if saved is None else bool(processes) and all(_is_in(process, saved) for process in processes)
     return data
+
+
+def _standby_data(standby: Standby, processes: List[Process]) -> Optional[Dict[str, Any]]:
+    """``None`` when none of its processes runs any more."""
+    running = [process for process in processes if process.is_running()]
+    if not running:
+        return None
+    return {
+        "release": standby.release,
+        "colour": standby.colour,
+        "remaining": round(_standby.remaining(standby), 1),
+        "instances": len(running),
+        "memory": sum(process.memory for process in running),
+    }
 
 
 def _is_in(process: Process, saved: List[str]) -> bool:

@@ -34,8 +34,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import
 
 # what a user's program may take, seconds
 COMMAND_TIMEOUT = 30.0
-# a port that needs root and that no host has used for decades (RFC 863)
-NOBODY = 9
+# the server of a backend where nobody listens
+HOLD = "hold"
 
 
 class HaproxySwitch:
@@ -104,20 +104,15 @@ class HaproxySwitch:
         """That are under way on it."""
         return self.counters()[colour].sessions
 
-    def hold(self, colour: str) -> None:
-        """Let new requests wait, and those that it has finish: HAProxy tries again and again, as its configuration
-        says, as long as it counts the server as up, and nobody listens where it is sent."""
-        self._api.set_checked(self._proxy.backend, colour, False)
-        self._api.set_up(self._proxy.backend, colour)
-        if self._proxy.port(colour):
-            self._api.set_port(self._proxy.backend, colour, NOBODY)
+    def hold(self) -> None:
+        """Let new requests wait until :meth:`serve` or :meth:`share`, and those that a colour has finish.
 
-    def release(self, colour: str) -> None:
-        """Undo :meth:`hold`."""
-        port = self._proxy.port(colour)
-        if port:
-            self._api.set_port(self._proxy.backend, colour, port)
-        self._api.set_checked(self._proxy.backend, colour, True)
+        The one server that they are given to then refuses, and HAProxy tries again, as its configuration says. They
+        must not be for a colour any more: HAProxy would use a connection that it has for the next request, wherever
+        the address leads by then."""
+        self._api.set_state(self._proxy.backend, HOLD, READY)
+        for colour in COLOURS:
+            self._api.set_state(self._proxy.backend, colour, DRAIN)
 
     def _give_all(self, colour: str, is_warm: bool) -> None:
         backend = self._proxy.backend
@@ -126,6 +121,9 @@ class HaproxySwitch:
         self._api.set_up(backend, colour)
         self._api.set_state(backend, other(colour), DRAIN if is_warm else MAINT)
         self._api.set_weight(backend, other(colour), 100)
+        with contextlib.suppress(ProxyError):
+            # one that has no such server holds nothing
+            self._api.set_state(backend, HOLD, MAINT)
 
     def _backend_id(self) -> int:
         with contextlib.suppress(ProxyError):
@@ -144,6 +142,7 @@ class CommandSwitch:
     - ``check``: whether it can do its work.
     - ``serve``: from now on, also after a start of the proxy.
     - ``share``: for now.
+    - ``hold``: for now, let new requests wait.
     - ``counters``: prints JSON, by colour: ``requests``, ``errors``, ``response_time`` (ms), ``sessions``. Only called
       for a canary.
     """
@@ -177,11 +176,8 @@ class CommandSwitch:
     def sessions(self, colour: str) -> int:
         return self.counters()[colour].sessions
 
-    def hold(self, colour: str) -> None:
-        self._call("hold", {colour: (100, True)})
-
-    def release(self, colour: str) -> None:
-        self._call("release", {colour: (100, True)})
+    def hold(self) -> None:
+        self._call("hold", dict.fromkeys(COLOURS, (0, True)))
 
     def _name(self) -> str:
         return (self._proxy.command or [""])[0]

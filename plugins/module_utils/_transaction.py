@@ -179,7 +179,7 @@ class Transaction:
     def _open(self, move: Move) -> None:
         generation = self.generations[move.name]
         if move.outage and move.handover and move.handover.live:
-            self._let_wait(move.handover, move.handover.live)
+            self._let_wait(move.handover)
             wait_until_idle(move.handover.switch, move.handover.live, move.drain_timeout)
         if move.proof == HELD:
             if move.outage:
@@ -204,9 +204,9 @@ class Transaction:
         if move.proof == AFTERWARDS:
             self.lookout.until_passed({move.name: Gate(move.rules, time.monotonic())})
 
-    def _let_wait(self, handover: Handover, colour: str) -> None:
+    def _let_wait(self, handover: Handover) -> None:
         try:
-            handover.switch.hold(colour)
+            handover.switch.hold()
         except Pm2Error as error:
             self.tell("{0}: requests fail while it is restarted: {1}".format(handover.name, error.message))
 

@@ -103,6 +103,34 @@ apps:
         - None when that list cannot be read.
       type: bool
       returned: always
+    standby:
+      description:
+        - What served before it behind a proxy and is kept warm, so that a rollback only turns the traffic.
+        - It is no part of RV(apps[].processes).
+        - None when there is none.
+      type: dict
+      returned: always
+      contains:
+        release:
+          description: The id of its release. None for an app without releases.
+          type: str
+          returned: always
+        colour:
+          description: Where it listens, V(blue) or V(green).
+          type: str
+          returned: always
+        remaining:
+          description: Seconds until it is ended.
+          type: float
+          returned: always
+        instances:
+          description: The number of its processes that run.
+          type: int
+          returned: always
+        memory:
+          description: Bytes of their main processes.
+          type: int
+          returned: always
     processes:
       description: Its processes.
       type: list
@@ -195,6 +223,7 @@ apps:
       status: online
       instances: 1
       saved: true
+      standby: null
       processes:
         - pm_id: 0
           instance: 0

@@ -65,6 +65,9 @@ def test_a_good_release(app: Web, haproxy: Haproxy) -> None:
     (info,) = app.module("app_info", names=["web"])["apps"]
     assert [item["cwd"] for item in info["processes"]] == [str(app.path("v2"))]
     assert info["saved"]
+    assert (info["standby"]["colour"], info["standby"]["instances"]) == ("blue", 1)
+    assert 0 < info["standby"]["remaining"] <= 60
+    assert info["standby"]["memory"] > 2**20
     assert not app.cutover("v2")["changed"]
 
 

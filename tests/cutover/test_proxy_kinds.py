@@ -81,23 +81,40 @@ def assert_rejects_and_accepts(web: Web, haproxy: Haproxy, bads: list[Bad]) -> N
     assert haproxy.states() == GREEN_SERVES
     assert [entry["pm_cwd"] for entry in web.dump()] == [str(web.path("v2"))]
     assert not web.cutover("v2")["changed"]
+    assert_goes_back(web, haproxy, before)
+
+
+def assert_goes_back(web: Web, haproxy: Haproxy, before: list[int]) -> None:
+    """``v1``, which is warm, serves again with these processes, and passes its health checks."""
+    with traffic(web, haproxy) as load:
+        result = web.roll_back()
+        after = load.mark()
+    load.assert_only("v1", "v2")
+    load.assert_only("v1", since=after)
+    assert result["plan"][0]["proof"] == "warm"
+    assert web.pids() == before
+    assert haproxy.states() == BLUE_SERVES
 
 
 # Python ---------------------------------------------------------------------------------------------------------------
 
 # FastAPI by uvicorn, Django by gunicorn; with our gate, and with nothing of ours in the app
-PYTHON_APPS = [
+IN_SHORT = [
     ("uvicorn", True, ["throws_at_boot", "answers_500", "wrong_port", "never_listens"]),
+    ("uvicorn, 4 workers", False, ["answers_500", "never_listens"]),
+    ("gunicorn, sync", False, ["throws_at_boot", "wrong_port"]),
+]
+WHOLE = [
     ("uvicorn", False, ["throws_at_boot", "never_listens"]),
     # without the gate one that binds before it starts its workers does listen, so that is all there is to see
     ("uvicorn, 4 workers", True, ["throws_at_boot"]),
-    ("uvicorn, 4 workers", False, ["answers_500", "never_listens"]),
     ("gunicorn, sync", True, ["answers_500", "never_listens"]),
-    ("gunicorn, sync", False, ["throws_at_boot", "wrong_port"]),
 ]
 
 
-@pytest.mark.parametrize(("server", "preload", "kinds"), PYTHON_APPS)
+@pytest.mark.parametrize(
+    ("server", "preload", "kinds"), [*IN_SHORT, *(pytest.param(*row, marks=[pytest.mark.whole]) for row in WHOLE)]
+)
 def test_python(python_web: PythonWeb, haproxy: Haproxy, server: str, preload: bool, kinds: list[str]) -> None:
     python_web.server = server
     # something is to be known of what hangs before the deadline

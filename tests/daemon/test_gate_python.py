@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -32,6 +33,7 @@ PYTHONS = [None, "3.9", "3.13"]
 
 ASGI = """
 import os
+import signal
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         while True:
@@ -45,6 +47,7 @@ async def app(scope, receive, send):
 """
 WSGI = """
 import os
+import signal
 def app(environ, start_response):
     text = os.environ["VERSION"].encode()
     start_response("200 OK", [("Content-Length", str(len(text)))])
@@ -122,6 +125,8 @@ class Site:
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
+                # a shell lets what it runs in the background ignore it
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - before exec
             )
         self.started.append(process)
         return process.pid

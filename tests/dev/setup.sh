@@ -31,6 +31,7 @@ system_packages() {
         type -P ssh-keygen >/dev/null || needed+=(openssh-client)
         type -P zstd >/dev/null || needed+=(zstd)
         [[ -x /usr/sbin/haproxy ]] || needed+=(haproxy)
+        [[ -x /usr/sbin/nginx ]] || needed+=(nginx-light)
         type -P openssl >/dev/null || needed+=(openssl)
     fi
     if ((${#needed[@]} == 0)); then

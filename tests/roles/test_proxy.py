@@ -27,7 +27,10 @@ from support.pm2_host import find_free_port, wait_for
 from support.run_module import run_module
 
 from ansible_collections.zerodown.pm2.plugins.filter.frontends import OPTIONS
+from ansible_collections.zerodown.pm2.plugins.module_utils._handover import wait_until_idle
 from ansible_collections.zerodown.pm2.plugins.module_utils._haproxy import ProxyError, RuntimeApi
+from ansible_collections.zerodown.pm2.plugins.module_utils._proxy_options import ProxyOptions
+from ansible_collections.zerodown.pm2.plugins.module_utils._switch import HaproxySwitch
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "proxy"
@@ -78,6 +81,13 @@ class Site:
     @property
     def state_file(self) -> Path:
         return self.directory / "states" / f"{BACKEND}_maintenance"
+
+    @property
+    def switch(self) -> HaproxySwitch:
+        """As the cutover has it."""
+        addresses = dict(zip(("blue", "green"), self.colours, strict=True))
+        state_file = str(self.directory / "states" / BACKEND)
+        return HaproxySwitch(ProxyOptions(addresses, BACKEND, self.socket, state_file))
 
     def configure(self, *apps: dict[str, Any], **variables: Any) -> None:
         """What the role writes, with its paths moved below the directory."""
@@ -206,42 +216,64 @@ def served(site: Site) -> Site:
 # what the role writes -----------------------------------------------------------------------------------------
 
 
-def test_a_request_waits_while_the_app_is_restarted(served: Site) -> None:
-    """The two commands are those of the cutover's strategy restart."""
-    api = RuntimeApi(served.socket)
-    api.set_checked(BACKEND, "blue", False)
-    api.set_up(BACKEND, "blue")
+@contextlib.contextmanager
+def waiting(served: Site, *methods: str) -> Iterator[list[tuple[int, str]]]:
+    """One request of each method waits, until what is done meanwhile has ended; the answers."""
+    served.switch.hold()
     served.kill("blue")
-    answers: list[tuple[int, dict[str, Any]]] = []
-    clients = [
-        threading.Thread(target=lambda method=method: answers.append(served.ask(method=method)))
-        for method in ("GET", "POST", "GET", "POST")
-    ]
+    answers: list[tuple[int, str]] = []
+
+    def ask(method: str) -> None:
+        status, answer = served.ask(method=method)
+        answers.append((status, answer["name"]))
+
+    clients = [threading.Thread(target=ask, args=(method,)) for method in methods]
     for client in clients:
         client.start()
     time.sleep(1.5)
     assert answers == []
-    served.start_app("blue", "blue again")
+    yield answers
     for client in clients:
         client.join()
-    assert [(status, answer["name"]) for status, answer in answers] == [(200, "blue again")] * 4
-    api.set_checked(BACKEND, "blue", True)
+
+
+def test_a_request_waits_while_the_app_is_restarted(served: Site) -> None:
+    with waiting(served, "GET", "POST", "GET", "POST") as answers:
+        served.start_app("blue", "blue again")
+        served.switch.serve("blue", is_warm=False)
+    assert answers == [(200, "blue again")] * 4
 
 
 def test_what_waits_goes_along_to_the_other_colour(served: Site) -> None:
-    api = RuntimeApi(served.socket)
-    api.set_checked(BACKEND, "blue", False)
-    api.set_up(BACKEND, "blue")
-    served.kill("blue")
-    answers: list[tuple[int, dict[str, Any]]] = []
-    client = threading.Thread(target=lambda: answers.append(served.ask(method="POST")))
+    with waiting(served, "POST") as answers:
+        served.start_app("green")
+        served.switch.serve("green", is_warm=False)
+    assert answers == [(200, "green")]
+
+
+def test_a_kept_connection_waits_too(served: Site) -> None:
+    """HAProxy uses what it has to a server for the next request, whatever became of the server's address."""
+    stop = threading.Event()
+    answered: list[float] = []
+
+    def keep_asking() -> None:
+        client = http.client.HTTPConnection("127.0.0.1", served.port)
+        while not stop.is_set():
+            client.request("GET", "/")
+            assert client.getresponse().read()
+            answered.append(time.monotonic())
+
+    client = threading.Thread(target=keep_asking)
     client.start()
-    served.start_app("green")
-    api.set_state(BACKEND, "green", "ready")
-    api.set_up(BACKEND, "green")
-    api.set_state(BACKEND, "blue", "maint")
+    wait_for(lambda: len(answered) > 10, "nothing is answered", 10.0)
+    served.switch.hold()
+    wait_until_idle(served.switch, "blue", 10.0)
+    quiet = time.monotonic()
+    time.sleep(1.0)
+    assert max(answered) <= quiet
+    stop.set()
+    served.switch.serve("blue", is_warm=False)
     client.join()
-    assert [(status, answer["name"]) for status, answer in answers] == [(200, "green")]
 
 
 def test_an_app_that_is_down_is_told_at_once(served: Site) -> None:
@@ -369,6 +401,7 @@ def test_it_tells_without_being_told(served: Site) -> None:
     assert [(server["name"], server["state"], server["is_up"]) for server in result["servers"]] == [
         ("blue", "ready", True),
         ("green", "maint", False),
+        ("hold", "maint", False),
     ]
 
 
@@ -416,7 +449,9 @@ def test_a_server_in_maintenance_gets_nothing(served: Site) -> None:
 
 
 def test_what_is_not_there_is_named(served: Site) -> None:
-    assert "has no server red; it has blue, green" in served.module(server="red", state="ready", fails=True)["msg"]
+    assert (
+        "has no server red; it has blue, green, hold" in served.module(server="red", state="ready", fails=True)["msg"]
+    )
     assert "no backend other" in served.module(backend="other", fails=True)["msg"]
     assert "Only a server can be drained" in served.module(state="drained", fails=True)["msg"]
     missing = run_module("proxy", backend="a", socket=f"{served.directory}/none", fails=True)

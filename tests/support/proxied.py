@@ -2,10 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real HAProxy on loopback in front of an app of two colours, without root and without systemd."""
+"""A real HAProxy on loopback in front of an app of two colours, without root and without systemd, with what
+docs/proxy.md gives for a backend of one's own."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -18,31 +20,13 @@ from typing import Any
 from ansible_collections.zerodown.pm2.plugins.module_utils._haproxy import ProxyError, RuntimeApi, Server
 from support.pm2_host import find_free_port, wait_for
 
-CONFIGURATION = """\
-global
-    stats socket {socket} mode 600 level admin
-    server-state-base /
-defaults
-    mode http
-    timeout connect 200ms
-    timeout client 60s
-    timeout server 60s
-    timeout queue 60s
-    timeout tunnel 1h
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "proxy.md"
+FRONT = """
 frontend front
+    mode http
+    timeout client 60s
     bind 127.0.0.1:{port}
     default_backend {backend}
-backend {backend}
-    balance roundrobin
-    retries 150
-    option redispatch 1
-    retry-on conn-failure empty-response
-    http-request disable-l7-retry unless {{ method GET HEAD OPTIONS PUT DELETE TRACE }}
-    load-server-state-from-file local
-    server-state-file-name {state_file}
-    default-server inter 1s fall 2 rise 1 check weight 100
-    server blue {blue}
-    server green {green} disabled
 """
 
 
@@ -75,20 +59,27 @@ class Haproxy:
 
     def start(self) -> None:
         blue, green = (f"127.0.0.1:{item}" if isinstance(item, int) else f"unix@{item}" for item in self.addresses)
+        places = {
+            "/run/haproxy/zerodown-shop.sock user shop": self.api.path,
+            "/var/lib/zerodown-proxy/shop/zerodown_api": str(self.state_file),
+            "zerodown_api": self.backend,
+            "127.0.0.1:8001": blue,
+            "127.0.0.1:8002": green,
+        }
+        text = self._of_the_guide()
+        for there, here in places.items():
+            assert there in text
+            text = text.replace(there, here)
         configuration = self.directory / "haproxy.cfg"
-        configuration.write_text(
-            CONFIGURATION.format(
-                socket=self.api.path,
-                port=self.port,
-                backend=self.backend,
-                state_file=self.state_file,
-                blue=blue,
-                green=green,
-            )
-        )
+        configuration.write_text(text + FRONT.format(port=self.port, backend=self.backend))
         log = (self.directory / "log").open("ab")
         self._process = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", str(configuration)], stdout=log, stderr=log)
         wait_for(self._answers, "HAProxy does not start", 10.0)
+
+    @staticmethod
+    def _of_the_guide() -> str:
+        (found,) = re.findall(r"^```haproxy\n(.*?)^```", GUIDE.read_text(), re.M | re.S)
+        return str(found)
 
     def _answers(self) -> bool:
         try:
@@ -109,7 +100,10 @@ class Haproxy:
         return self.api.servers(self.backend)
 
     def states(self) -> dict[str, str]:
-        return {name: server.state for name, server in self.servers().items()}
+        """Of the two colours; nothing is left that waits."""
+        states = {name: server.state for name, server in self.servers().items()}
+        assert states.pop("hold") == "maint"
+        return states
 
     def __enter__(self) -> Haproxy:
         self.start()

@@ -6,7 +6,15 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # fewer where only the Python is another (tests/dev/pythons.py)
+    max_examples=int(os.environ.get("EXAMPLES", "100")),
+)
 settings.load_profile("any machine")

@@ -9,7 +9,10 @@ from ansible_collections.zerodown.pm2.plugins.filter.status import FilterModule
 status = FilterModule().filters()["status"]
 
 NOTHING: dict[str, Any] = {"exists": False, "live": None, "releases": [], "log": [], "rollback_target": None}
-DOWN: dict[str, Any] = {"daemon": {"running": False}, "apps": [{"name": "shop", "status": "absent", "processes": []}]}
+DOWN: dict[str, Any] = {
+    "daemon": {"running": False},
+    "apps": [{"name": "shop", "status": "absent", "standby": None, "processes": []}],
+}
 
 
 def process(**changes: Any) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def test_everything() -> None:
                 "status": "partly",
                 "instances": 2,
                 "saved": False,
+                "standby": {"release": "1", "colour": "blue", "remaining": 280.4, "instances": 2, "memory": 3 * 2**20},
                 "processes": [process(), process(pm_id=1, pid=None, uptime=None, memory=0)],
             }
         ],
@@ -54,6 +58,7 @@ def test_everything() -> None:
     assert status("shop", releases, processes) == [
         "shop: 2 (proven, live since 2026-01-31T14:06:11Z by ann)",
         "  shop partly, 1 of 2 processes run, restarts 2, 50 MiB, up 2 h, NOT saved for the next boot",
+        "    standby 1: 2 processes warm on blue, 3 MiB, ends in 4 min",
         "  the next deploy would change shop 0: update (args)",
         "  the next deploy would change shop 1: start (it is errored)",
         "  rollback goes to 1",
