@@ -104,6 +104,7 @@ def test_a_server_package_as_it_is(tmp_path: Path, controller: Controller, pm2_h
     deploy_in_both_modes(controller, pm2_home, app, f"http://127.0.0.1:{port}/lamps/1", '"watts": 7')
 
 
+@pytest.mark.whole
 def test_a_framework_template_with_its_build(tmp_path: Path, controller: Controller, pm2_home: Path) -> None:
     """NestJS, as its own command line generates it: TypeScript, tested and compiled in the release. The template comes
     without a lockfile."""

@@ -82,7 +82,7 @@ FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon",
 # has nothing else to do for an hour
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
-    replace(pytest("whole", "-n 2 --dist worksteal -m whole tests/cutover"), alone=True, timeout=2400),
+    replace(pytest("whole", "-n 2 --dist worksteal -m whole tests/cutover tests/apps"), alone=True, timeout=2400),
     hosts("hosts-faults", [UNDER_LOAD], alone=True),
 ]
 # the long ones first, so that the lanes end together
@@ -100,7 +100,7 @@ TEST = [
     hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
     # they mostly wait; by file, because the options of one version are tried in one daemon
     pytest("daemon", "-n 2 --dist loadfile tests/daemon"),
-    pytest("apps", "tests/apps"),
+    pytest("apps", "-m not(whole) tests/apps"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py", may_skip=True),
