@@ -86,7 +86,8 @@ def test_what_somebody_started_by_hand_comes_back(web: Web) -> None:
     script = write_release(web.directory / "by-hand", "good", "v0")
     web.pm2("start", str(script), "--name", "web", "-i", "2", PORT=str(web.port))
     web.stage("good", "v1")
-    with web.traffic() as traffic:
+    # Node's cluster never answers a request that was on its way to a worker that just ended
+    with web.traffic(timeout=10.0) as traffic:
         failure = web.cutover("v1", smoke=[{"path": "/health", "status": ["418"]}], fails=True)
         after = traffic.mark()
     assert failure["serves"] == "What ran before serves again."

@@ -135,7 +135,7 @@ def test_python(python_web: PythonWeb, haproxy: Haproxy, server: str, preload: b
 # a binary -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["ports", "sockets"])
+@pytest.fixture(params=[pytest.param("ports", marks=pytest.mark.whole), "sockets"])
 def anywhere(request: pytest.FixtureRequest) -> Iterator[Haproxy]:
     with Haproxy(sockets=request.param == "sockets") as found:
         yield found
@@ -174,7 +174,12 @@ def left(*streams: Stream) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("server", "preload", "standby"),
-    [("node", True, STANDBY), ("node", True, 0.0), ("uvicorn", True, STANDBY), ("uvicorn", False, STANDBY)],
+    [
+        ("node", True, STANDBY),
+        ("node", True, 0.0),
+        pytest.param("uvicorn", True, STANDBY, marks=pytest.mark.whole),
+        ("uvicorn", False, STANDBY),
+    ],
 )
 def test_what_lasts(
     request: pytest.FixtureRequest, haproxy: Haproxy, server: str, preload: bool, standby: float

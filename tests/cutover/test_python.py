@@ -16,8 +16,9 @@ from support.pm2_host import is_alive
 from support.python_web import SERVERS, PythonWeb
 from support.web import HEALTH, take_over
 
-EVERY_SERVER = pytest.mark.parametrize("server", SERVERS)
 SOME_SERVERS = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync", "gunicorn, gthread"]
+SERVER_ROWS = [pytest.param(server, marks=[] if server in SOME_SERVERS else [pytest.mark.whole]) for server in SERVERS]
+EVERY_SERVER = pytest.mark.parametrize("server", SERVER_ROWS)
 # where a supervisor may hide what its workers do, and where there is none; the others differ little
 IN_SHORT = [
     *[(kind, "uvicorn, 4 workers") for kind in ("throws at boot", "answers 500", "exits with 0", "wrong port")],

@@ -29,7 +29,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 
 TIMEOUT = 20.0
 # of the Pythons that a host may have, the oldest and the newest for which there are servers, and that of the tests
-PYTHONS = [None, "3.9", "3.13"]
+PYTHONS = [None, "3.9", pytest.param("3.13", marks=pytest.mark.whole)]
 
 ASGI = """
 import os

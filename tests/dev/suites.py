@@ -78,11 +78,14 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
 
 FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside", "_proxy"))
 
+# where tests are marked "whole"
+WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
+
 # kill -9 of everybody at every step, power cuts over ssh, every kind of release with every server: for a machine that
 # has nothing else to do for an hour
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
-    replace(pytest("whole", "-n 2 --dist worksteal -m whole tests/cutover tests/apps"), alone=True, timeout=2400),
+    replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
     hosts("hosts-faults", [UNDER_LOAD], alone=True),
 ]
 # the long ones first, so that the lanes end together
@@ -99,7 +102,7 @@ TEST = [
     replace(hosts("hosts-cutover", [UNDER_LOAD], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
     hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
     # they mostly wait; by file, because the options of one version are tried in one daemon
-    pytest("daemon", "-n 2 --dist loadfile tests/daemon"),
+    pytest("daemon", "-n 2 --dist loadfile -m not(whole) tests/daemon"),
     pytest("apps", "-m not(whole) tests/apps"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),

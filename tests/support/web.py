@@ -213,8 +213,8 @@ class Web:
         """Stage a release and let it serve, before a test begins."""
         self.cutover(self.stage(kind, version, **how), app, min_healthy_time=0.3)
 
-    def traffic(self, slow: bool = False) -> Traffic:
-        return Traffic(f"http://127.0.0.1:{self.port}/", self.record, slow)
+    def traffic(self, slow: bool = False, timeout: float = TIMEOUT) -> Traffic:
+        return Traffic(f"http://127.0.0.1:{self.port}/", self.record, slow, timeout=timeout)
 
     def pm2(self, *arguments: str, **variables: str) -> str:
         return run_pm2(self.home, self.executable, *arguments, cwd=Path("/"), **variables)

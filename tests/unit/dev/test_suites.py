@@ -16,6 +16,8 @@ from dev.suites import CHECK, TEST, Suite, run_all, second_run
 
 HOSTS, DAEMON, SANITY = (next(suite for suite in TEST if suite.name == name) for name in ("hosts", "daemon", "sanity"))
 
+DAEMON_TESTS = "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile -m not(whole) tests/daemon"
+
 
 def failed(*names: str, code: int | None = 1) -> Result:
     return Result(5, len(names), 0, code, [Failure(name, ["no"]) for name in names])
@@ -32,7 +34,7 @@ def failed(*names: str, code: int | None = 1) -> Result:
             DAEMON,
             failed("tests/daemon/a.py::b"),
             (
-                "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile tests/daemon --last-failed",
+                f"{DAEMON_TESTS} --last-failed",
                 False,
             ),
         ),
@@ -41,7 +43,7 @@ def failed(*names: str, code: int | None = 1) -> Result:
             DAEMON,
             failed("tests/daemon/a.py", code=2),
             (
-                "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile tests/daemon --cache-clear",
+                f"{DAEMON_TESTS} --cache-clear",
                 True,
             ),
         ),
