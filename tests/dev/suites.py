@@ -71,6 +71,9 @@ UNDER_LOAD = "cutover"
 # the rows of the table of releases; molecule/cutover/verify.yml
 RELEASES_ONLY = "ZERODOWN_CUTOVER_TESTS=tests/hosts_cutover/test_releases.py"
 
+# molecule/python/verify.yml
+WHOLE = "ZERODOWN_WHOLE=1"
+
 
 def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
     return Suite(name, "tests/hosts/run.sh", " ".join(scenarios), "{failed}", alone=alone, hosts=True, timeout=2400)
@@ -86,7 +89,9 @@ WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
     replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
-    hosts("hosts-faults", [UNDER_LOAD], alone=True),
+    replace(
+        hosts("hosts-faults", [UNDER_LOAD, "python"], alone=True), command="env ZERODOWN_WHOLE=1 tests/hosts/run.sh"
+    ),
 ]
 # the long ones first, so that the lanes end together
 TEST = [
