@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.rows import OLD
 from bench.run import BEFORE, RATE, TIMEOUT, Outcome
 
 _HEAD = """\
@@ -66,7 +67,8 @@ def is_as_wanted(outcome: Outcome) -> bool:
 
 def afterwards(outcome: Outcome) -> str:
     words = [outcome.serves]
-    if outcome.untouched:
+    # behind a proxy what was replaced is there, too, as long as it is warm
+    if outcome.untouched and outcome.serves == OLD:
         words.append("same processes")
     if outcome.orphans:
         words.append(f"{outcome.orphans} orphan" + "s" * (outcome.orphans > 1))
