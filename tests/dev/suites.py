@@ -70,8 +70,7 @@ SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.y
 UNDER_LOAD = "cutover"
 # the rows of the table of releases; molecule/cutover/verify.yml
 RELEASES_ONLY = "ZERODOWN_CUTOVER_TESTS=tests/hosts_cutover/test_releases.py"
-
-# molecule/python/verify.yml
+# what may happen in the middle of a canary, too; molecule/python/verify.yml
 WHOLE = "ZERODOWN_WHOLE=1"
 
 
@@ -89,9 +88,7 @@ WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
     replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
-    replace(
-        hosts("hosts-faults", [UNDER_LOAD, "python"], alone=True), command="env ZERODOWN_WHOLE=1 tests/hosts/run.sh"
-    ),
+    replace(hosts("hosts-faults", [UNDER_LOAD, "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
 ]
 # the long ones first, so that the lanes end together
 TEST = [

@@ -33,19 +33,13 @@ def failed(*names: str, code: int | None = 1) -> Result:
         (
             DAEMON,
             failed("tests/daemon/a.py::b"),
-            (
-                f"{DAEMON_TESTS} --last-failed",
-                False,
-            ),
+            (f"{DAEMON_TESTS} --last-failed", False),
         ),
         # not all tests ran: an error of collecting, a crash
         (
             DAEMON,
             failed("tests/daemon/a.py", code=2),
-            (
-                f"{DAEMON_TESTS} --cache-clear",
-                True,
-            ),
+            (f"{DAEMON_TESTS} --cache-clear", True),
         ),
         (HOSTS, failed("molecule/deploy", "molecule/startup"), ("tests/hosts/run.sh deploy startup", False)),
         (HOSTS, failed(""), (f"tests/hosts/run.sh {HOSTS.first}", True)),
