@@ -177,28 +177,40 @@ def end_standby(client: Client, standby: Standby) -> None:
 
 
 def hand_back(journal: Journal) -> List[str]:
-    """Let the colour that served have all traffic again, or requests wait until it runs again.
+    """Let the colours that served have all traffic again. Where what served was ended, requests wait instead, until
+    :func:`end_waiting`.
 
     :returns: a sentence for each app whose proxy could not be told.
     """
+    waiting = _ended(journal)
+    for handover in waiting:
+        # they fail meanwhile, where the proxy cannot let them wait
+        with contextlib.suppress(Pm2Error):
+            handover.switch.hold()
+    return _serve_again(journal, [handover for handover in handovers(journal) if handover not in waiting])
+
+
+def end_waiting(journal: Journal) -> List[str]:
+    """What served before runs again, or never will.
+
+    :returns: a sentence for each app whose proxy could not be told.
+    """
+    return _serve_again(journal, _ended(journal))
+
+
+def _ended(journal: Journal) -> List[Handover]:
+    """Those of which what served was ended, or may have been, before the new generation had the traffic."""
+    return [item for item in handovers(journal) if item.waits and item.live and journal.step != PROVE]
+
+
+def _serve_again(journal: Journal, found: List[Handover]) -> List[str]:
     failed = []
-    for handover in handovers(journal):
+    for handover in found:
         try:
-            if journal.step != PROVE and handover.waits and handover.live:
-                handover.switch.hold()
-            else:
-                handover.switch.serve(handover.live or BLUE, is_warm=handover.name in journal.warm)
+            handover.switch.serve(handover.live or BLUE, is_warm=handover.name in journal.warm)
         except Pm2Error as error:
             failed.append(_left("serves what it served before", handover, error))
     return failed
-
-
-def end_waiting(journal: Journal) -> None:
-    """What served before listens again, or never will."""
-    for handover in handovers(journal):
-        if handover.waits:
-            with contextlib.suppress(Pm2Error):
-                handover.switch.serve(handover.live or BLUE, is_warm=False)
 
 
 def _left(what: str, handover: Handover, error: Pm2Error) -> str:

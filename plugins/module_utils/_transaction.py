@@ -290,7 +290,7 @@ def undo(client: Client, journal: Journal) -> List[str]:
     closed = reopen(home, old)
     entries = _journal.load_before(home, journal.name)
     report = resurrect(client, entries, START_TIMEOUT, beside=(journal.generation, journal.probe))
-    end_waiting(journal)
+    untold += end_waiting(journal)
     settle(home, journal)
     return untold + closed + report.skipped + report.failed
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from cutover.conftest import proxied
+from support.guides import DOCS, block
 from support.pm2_host import find_free_port, wait_for
 from support.proxied import Haproxy
 from support.web import Traffic, Web
@@ -54,23 +55,21 @@ class Nginx:
         return re.findall(r"127\.0\.0\.1:(\d+) weight", self.upstream.read_text())
 
 
-def guide(language: str) -> str:
-    text = (ROOT / "docs" / "proxy.md").read_text()
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
-    return str(block)
-
-
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Nginx]:
     directory = tmp_path / "nginx"
     directory.mkdir()
     port = find_free_port()
     configuration = directory / "nginx.conf"
-    ours = guide("nginx").replace("/etc/nginx/zerodown", str(directory)).replace("zerodown_api", "zerodown_web")
+    ours = (
+        block(DOCS / "proxy.md", "nginx")
+        .replace("/etc/nginx/zerodown", str(directory))
+        .replace("zerodown_api", "zerodown_web")
+    )
     ours = ours.replace("*.conf", "zerodown_*.conf").replace("listen 80;", f"listen 127.0.0.1:{port};")
     configuration.write_text(CONFIGURATION.format(directory=directory, ours=ours))
     program = directory / "nginx-switch"
-    text = guide("python").replace("/etc/nginx/zerodown", str(directory))
+    text = block(DOCS / "proxy.md", "python").replace("/etc/nginx/zerodown", str(directory))
     text = text.replace("/run/nginx.pid", str(directory / "nginx.pid"))
     program.write_text(text.replace(f'["{NGINX}"]', repr([NGINX, "-c", str(configuration)])))
     found = Nginx(directory, port, program)

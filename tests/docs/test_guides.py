@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from support.ansible_output import failed
+from support.guides import DOCS, block, blocks
 from support.pm2_host import pm2_package, private_home
 from support.python_servers import python_servers
 
@@ -77,13 +77,13 @@ except KeyboardInterrupt:
 }
 
 
-def blocks(path: Path) -> list[Any]:
+def examples(page: Path) -> list[Any]:
     """What the YAML examples of a page say."""
-    return [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", path.read_text(), re.M | re.S)]
+    return [yaml.safe_load(text) for text in blocks(page, "yaml")]
 
 
 def tasks_of(path: Path) -> list[dict[str, Any]]:
-    tasks = [task for block in blocks(path) if isinstance(block, list) for task in block if "hosts" not in task]
+    tasks = [task for example in examples(path) if isinstance(example, list) for task in example if "hosts" not in task]
     return [task for task in tasks if not set(task) & set(ELSEWHERE)]
 
 
@@ -116,8 +116,7 @@ def srv(tmp_path: Path) -> Path:
         file.write_text(text)
         file.chmod(0o755)
     (tmp_path / "srv/site/.venv").symlink_to(python_servers().parent)
-    (configuration,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.M | re.S)
-    (tmp_path / "srv/site/gunicorn.conf.py").write_text(configuration)
+    (tmp_path / "srv/site/gunicorn.conf.py").write_text(block(DOCS / "python.md", "python"))
     return tmp_path / "srv"
 
 
@@ -157,7 +156,7 @@ def declarations() -> list[Any]:
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
         for page in pages
-        for block in blocks(page)
+        for block in examples(page)
         if isinstance(block, dict) and "pm2_apps" in block
     ]
 
@@ -183,7 +182,7 @@ def test_a_declaration_that_does_not_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_readme_task_examples_name_what_exists(srv: Path, tmp_path: Path) -> None:
     """The one play of the README, in check mode against a host that has nothing."""
-    plays = [block for block in blocks(ROOT / "README.md") if isinstance(block, list)]
+    plays = [block for block in examples(ROOT / "README.md") if isinstance(block, list)]
     assert len(plays) == 1
     (play,) = plays[0]
     text = json.dumps(play).replace('"/opt/mailer"', f'"{srv}/api"')

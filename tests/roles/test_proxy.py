@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import re
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.guides import DOCS, blocks
 from support.playbook import Controller
 from support.pm2_host import find_free_port, wait_for
 from support.run_module import run_module
@@ -353,8 +353,7 @@ def test_tls_names_and_redirects(site: Site) -> None:
 
 
 def guide() -> list[Any]:
-    text = (ROOT / "docs" / "proxy.md").read_text()
-    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)]
+    return [yaml.safe_load(text) for text in blocks(DOCS / "proxy.md", "yaml")]
 
 
 def test_the_declarations_of_the_guide_are_loaded(site: Site) -> None:

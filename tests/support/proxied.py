@@ -7,7 +7,6 @@ docs/proxy.md gives for a backend of one's own."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
 import subprocess
@@ -18,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._haproxy import ProxyError, RuntimeApi, Server
+from support.guides import DOCS, block
 from support.pm2_host import find_free_port, wait_for
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "proxy.md"
 FRONT = """
 frontend front
     mode http
@@ -66,7 +65,7 @@ class Haproxy:
             "127.0.0.1:8001": blue,
             "127.0.0.1:8002": green,
         }
-        text = self._of_the_guide()
+        text = block(DOCS / "proxy.md", "haproxy")
         for there, here in places.items():
             assert there in text
             text = text.replace(there, here)
@@ -75,11 +74,6 @@ class Haproxy:
         log = (self.directory / "log").open("ab")
         self._process = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", str(configuration)], stdout=log, stderr=log)
         wait_for(self._answers, "HAProxy does not start", 10.0)
-
-    @staticmethod
-    def _of_the_guide() -> str:
-        (found,) = re.findall(r"^```haproxy\n(.*?)^```", GUIDE.read_text(), re.M | re.S)
-        return str(found)
 
     def _answers(self) -> bool:
         try:
