@@ -15,12 +15,13 @@ from typing import IO, Any, Dict, List, Optional
 from ansible_collections.zerodown.pm2.plugins.module_utils import (
     _build_node,
     _build_python,
+    _checks,
     _dependency_cache,
     _deploy_log,
     _package_manager,
     _tree,
 )
-from ansible_collections.zerodown.pm2.plugins.module_utils._build_spec import Spec, Step, Tree
+from ansible_collections.zerodown.pm2.plugins.module_utils._build_spec import Command, PythonSpec, Spec, Step, Tree
 from ansible_collections.zerodown.pm2.plugins.module_utils._command import TAIL_LINES, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import CommandError, Pm2Error
@@ -128,6 +129,8 @@ def _plan(layout: Layout, release: Release, spec: Spec) -> _Plan:
     if not os.path.isdir(directory):
         raise Pm2Error("Release {0} has no directory {1!r} to build in.".format(release.id, spec.directory))
     package = None if spec.package_manager == "none" else _package_manager.read_package(directory)
+    if spec.checks and not spec.scripts and not spec.steps:
+        spec = _with_checks(release, spec, directory, package)
     python = _build_python.plan(layout, release, spec) if _wants_python(spec, package) else None
     path = [os.path.join(python.about["venv"], "bin")] if python else []
     node = _build_node.plan(layout, release, spec, directory, package, path)
@@ -141,6 +144,34 @@ def _plan(layout: Layout, release: Release, spec: Spec) -> _Plan:
     if node:
         after = node.scripts + after + node.prune
     return _Plan(python, node.tree if node else None, after)
+
+
+def _with_checks(release: Release, spec: Spec, directory: str, package: Optional[Dict[str, Any]]) -> Spec:
+    """What the project says itself about how it is checked."""
+    scripts = _checks.scripts(package) if package else []
+    if not _wants_python(spec, package):
+        return dataclasses.replace(spec, scripts=scripts)
+    declared = spec.python or PythonSpec()
+    place = directory
+    if declared.directory is not None:
+        place = inside(release.path, declared.directory, "directory of python")
+    present = os.listdir(place) if os.path.isdir(place) else []
+    texts = {}
+    for name in {*_checks.SETTINGS, "Pipfile"} & set(present):
+        with open(os.path.join(place, name), encoding="utf-8", errors="replace") as stream:
+            texts[name] = stream.read()
+    pipfile = texts.pop("Pipfile", "")
+    python = spec.python
+    if not declared.groups and not declared.requirements:
+        more = _checks.development(present, texts.get("pyproject.toml", ""), pipfile)
+        if more:
+            python = dataclasses.replace(
+                declared, groups=more.get("groups", []), requirements=more.get("requirements", [])
+            )
+    steps = [
+        Command(check.name, check.argv, {}, declared.directory, None) for check in _checks.of_python(present, texts)
+    ]
+    return dataclasses.replace(spec, scripts=scripts, steps=steps, python=python)
 
 
 def _wants_python(spec: Spec, package: Optional[Dict[str, Any]]) -> bool:

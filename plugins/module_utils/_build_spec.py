@@ -53,6 +53,7 @@ class Spec:
     """A build as it is declared; the fields are the options of the module ``build``.
 
     :ivar python: None when nothing is declared about it.
+    :ivar checks: whether what the project says about its checks is run, where neither scripts nor steps are declared.
     """
 
     directory: str
@@ -68,15 +69,17 @@ class Spec:
     cache: str
     cache_inputs: List[str]
     timeout: float
+    checks: bool = False
 
     def digest(self) -> str:
         """Of what shapes the result."""
         content = dataclasses.asdict(self)
         for name in ("cache", "cache_inputs", "timeout"):
             del content[name]
-        if self.python is None:
-            # what was built before this option was there stays as it is
-            del content["python"]
+        for name in ("python", "checks"):
+            if not content[name]:
+                # what was built before this option was there stays as it is
+                del content[name]
         for step in content["steps"]:
             del step["timeout"]
         return identity(content)

@@ -25,10 +25,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._release import (
     overview,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_archive import ArchiveSource
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_artifact import ArtifactSource
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_directory import DirectorySource
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_git import GitSource
 
-Source = Union[GitSource, ArchiveSource, DirectorySource]
+Source = Union[GitSource, ArchiveSource, ArtifactSource, DirectorySource]
 
 ENV_FILE = ".env"
 # another staging of the same app may have a large repository to fetch

@@ -107,6 +107,16 @@ options:
       timeout:
         description: Seconds. By default O(timeout).
         type: int
+  checks:
+    description:
+      - Without O(scripts) and O(steps), whether what the project says itself about its checks is run, in this order.
+      - From C(package.json) the scripts C(lint), C(typecheck), C(test) and C(build) that it has.
+      - For Python ruff, flake8, mypy and pytest, each where the project has settings for it; without pytest's settings
+        C(manage.py test), or pytest where there are tests. They come from the groups of the lockfile for development
+        (C(dev), C(development), C(lint), C(test), C(tests), C(typing)), or from files such as
+        C(requirements-dev.txt), which are installed, too, unless O(python) names groups or files.
+    type: bool
+    default: false
   prune:
     description: Whether to remove Node's development dependencies at the end.
     type: bool
@@ -361,6 +371,7 @@ def main() -> None:
                     "timeout": {"type": "int"},
                 },
             },
+            "checks": {"type": "bool", "default": False},
             "prune": {"type": "bool", "default": False},
             "env": {"type": "dict", "default": {}, "no_log": True},
             "node_executable": {"type": "path"},
@@ -435,6 +446,7 @@ def _spec(params: Dict[str, Any]) -> Spec:
         cache=params["cache"],
         cache_inputs=params["cache_inputs"],
         timeout=params["timeout"],
+        checks=params["checks"],
     )
 
 

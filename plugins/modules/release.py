@@ -71,9 +71,11 @@ options:
         description:
           - V(git), a commit of a repository. A bare mirror in C(cache) makes every fetch but the first a small one.
           - V(archive), a tar (plain, gz, bz2, xz) or zip file. For zstd the host needs the program C(zstd).
+          - V(artifact), what M(zerodown.pm2.artifact) packed, on this or another host. It is refused where the system,
+            the machine, the C library, Node's major version or Python's minor version is another one.
           - V(directory), a directory on the host, copied.
         type: str
-        choices: [git, archive, directory]
+        choices: [git, archive, artifact, directory]
         required: true
       repo:
         description:
@@ -113,19 +115,31 @@ options:
         type: str
         choices: [strict, accept_new]
       url:
-        description: For V(archive), an http or https address.
+        description: For V(archive) and V(artifact), an http or https address.
         type: str
       headers:
-        description: For V(archive), headers of the request, such as a token. They are not sent on to another host.
+        description:
+          - For V(archive) and V(artifact), headers of the request, such as a token.
+          - They are not sent on to another host.
         type: dict
       file:
-        description: For V(archive), the path of the archive on the host.
+        description: For V(archive) and V(artifact), its path on the host.
         type: path
       checksum:
         description:
-          - For V(archive), C(<algorithm>:<hex digits>) with V(sha256), V(sha384) or V(sha512). Required with
-            O(source.url), also because it tells without a download whether the release is there.
+          - For V(archive) and V(artifact), C(<algorithm>:<hex digits>) with V(sha256), V(sha384) or V(sha512). Required
+            with V(artifact) and with O(source.url), also because it tells without a download whether the release is
+            there.
         type: str
+      commit:
+        description: For V(artifact), the commit that it must be of, RV(zerodown.pm2.artifact#module:manifest).
+        type: str
+      any_platform:
+        description: For V(artifact), whether it is taken wherever it was built.
+        type: bool
+      node_executable:
+        description: For V(artifact), the Node that will run it. By default the first one on E(PATH).
+        type: path
       strip_components:
         description: For V(archive), how many leading directories to take off each name. By default V(0).
         type: int
@@ -367,6 +381,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils import _activate, _de
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, Overview
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_archive import ArchiveSource
+from ansible_collections.zerodown.pm2.plugins.module_utils._source_artifact import ArtifactSource
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_directory import DirectorySource
 from ansible_collections.zerodown.pm2.plugins.module_utils._source_git import GitSource, split_credentials
 
@@ -377,6 +392,7 @@ SOURCE_OPTIONS = {
         "repo", "version", "depth", "submodules", "subdirectory", "key", "key_file", "known_hosts", "host_key_checking",
     ],
     "archive": ["url", "headers", "file", "checksum", "strip_components"],
+    "artifact": ["url", "headers", "file", "checksum", "commit", "any_platform", "node_executable"],
     "directory": ["directory", "exclude"],
 }  # fmt: skip
 
@@ -399,7 +415,7 @@ def main() -> None:
             "source": {
                 "type": "dict",
                 "options": {
-                    "type": {"type": "str", "choices": ["git", "archive", "directory"], "required": True},
+                    "type": {"type": "str", "choices": ["git", "archive", "artifact", "directory"], "required": True},
                     "repo": {"type": "str"},
                     "version": {"type": "str"},
                     "depth": {"type": "int"},
@@ -413,6 +429,9 @@ def main() -> None:
                     "headers": {"type": "dict", "no_log": True},
                     "file": {"type": "path"},
                     "checksum": {"type": "str"},
+                    "commit": {"type": "str"},
+                    "any_platform": {"type": "bool"},
+                    "node_executable": {"type": "path"},
                     "strip_components": {"type": "int"},
                     "directory": {"type": "path"},
                     "exclude": {"type": "list", "elements": "str"},
@@ -571,6 +590,15 @@ def _source(options: Dict[str, Any], layout: Layout, check: bool) -> _stage.Sour
         return GitSource(mirror=os.path.join(layout.cache, "repository.git"), check=check, **given)
     if kind == "archive":
         return ArchiveSource(download=os.path.join(layout.cache, "download.partial"), **given)
+    if kind == "artifact":
+        if "commit" not in given:
+            raise Pm2Error("source.type=artifact needs source.commit, the commit that it is of.")
+        own = {
+            "commit": given.pop("commit"),
+            "any_platform": given.pop("any_platform", False),
+            "node": given.pop("node_executable", None),
+        }
+        return ArtifactSource(ArchiveSource(download=os.path.join(layout.cache, "download.partial"), **given), **own)
     given.pop("timeout", None)
     return DirectorySource(root=layout.root, **{"exclude": [".git", "node_modules"], **given})
 
