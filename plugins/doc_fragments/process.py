@@ -110,7 +110,7 @@ out_file:
   description:
     - The log of the standard output. PM2 puts the number of the process before V(.log), unless
       O(apps[].merge_logs) says otherwise.
-    - The default is C(<name>-out.log) below the C(logs) of O(pm2_home). V(/dev/null) turns it off.
+    - The default is C(<name>-out.log) below the C(logs) of PM2_HOME. V(/dev/null) turns it off.
   type: path
   aliases: [out, output, out_log, outFile]
 error_file:
@@ -152,7 +152,7 @@ time:
 pid_file:
   description:
     - Where PM2 writes the pid. The number of the process is put before V(.pid).
-    - The default is C(<name>.pid) below the C(pids) of O(pm2_home).
+    - The default is C(<name>.pid) below the C(pids) of PM2_HOME.
   type: path
   aliases: [pid, pidFile]
 autorestart:

@@ -53,6 +53,8 @@ def status(name: str, releases: Dict[str, Any], processes: Dict[str, Any]) -> Li
     lines = [_release_line(name, releases)]
     if not processes["daemon"]["running"]:
         lines.append("  no PM2 daemon runs")
+    if releases.get("awaiting"):
+        lines.append(_awaiting_line(releases["awaiting"]))
     for app in processes["apps"]:
         lines.append(_app_line(app))
         if app["standby"]:
@@ -71,7 +73,9 @@ def _release_line(name: str, releases: Dict[str, Any]) -> str:
             verdict = "proven" if release["proven"] else "bad" if release["bad"] else "not proven"
             since = [event for event in releases["log"] if event["event"] in ("live", "rollback")]
             how = ", live since {0} by {1}".format(since[-1]["time"], since[-1]["by"]) if since else ""
-            return "{0}: {1} ({2}{3})".format(name, release["id"], verdict, how)
+            why = ": {0}".format(since[-1]["reason"]) if since and since[-1].get("reason") else ""
+            what = "revision {0}, {1}".format(release["revision"][:12], verdict)
+            return "{0}: {1} ({2}{3}{4})".format(name, release["id"], what, how, why)
     return "{0}: {1}".format(name, "no release is live" if releases["exists"] else "never deployed")
 
 
@@ -87,6 +91,16 @@ def _app_line(app: Dict[str, Any]) -> str:
         if app["saved"] is not None:
             parts.append("saved" if app["saved"] else "NOT saved for the next boot")
     return "  " + ", ".join(parts)
+
+
+def _awaiting_line(awaiting: Dict[str, Any]) -> str:
+    return "  awaits confirmation of rollout {0} by {1}, {2}".format(
+        awaiting["rollout"],
+        awaiting["by"],
+        "its cutover is not over"
+        if awaiting["remaining"] is None
+        else "reverts in {0}".format(_duration(awaiting["remaining"])),
+    )
 
 
 def _standby_line(standby: Dict[str, Any]) -> str:

@@ -11,9 +11,10 @@ import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import ContextManager, Dict, List, Optional, Tuple
+from typing import Any, ContextManager, Dict, List, Optional, Tuple
 
 from ansible_collections.zerodown.pm2.plugins.module_utils import _deploy_log, _tree
+from ansible_collections.zerodown.pm2.plugins.module_utils._confirmation import WITHDRAWN, Awaiting, withdrawal
 from ansible_collections.zerodown.pm2.plugins.module_utils._dependency_cache import unused_entries
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._fs import link_atomic, locked, sync_directory
@@ -105,9 +106,18 @@ def leave(layout: Layout, release_id: str) -> None:
             sync_directory(layout.root)
 
 
-def judge(layout: Layout, release_id: str, verdict: str, by: str, reason: Optional[str], check: bool) -> Fate:
+def judge(
+    layout: Layout,
+    release_id: str,
+    verdict: str,
+    by: str,
+    reason: Optional[str],
+    check: bool,
+    rollout: Optional[str] = None,
+) -> Fate:
     """Write down that a release is ``proven`` or ``bad``.
 
+    :param rollout: the one that it was confirmed in.
     :raises Pm2Error: there is no such release; or proven is said of one that never was live.
     """
     with _held(layout, check):
@@ -119,10 +129,22 @@ def judge(layout: Layout, release_id: str, verdict: str, by: str, reason: Option
             )
         changed = release.id not in (now.history.proven if verdict == "proven" else now.history.bad)
         if changed and not check:
-            _deploy_log.append(layout.log, verdict, release.id, release.revision, by, reason)
+            _deploy_log.append(layout.log, verdict, release.id, release.revision, by, reason, rollout=rollout)
     event = {"event": verdict, "release": release.id, "reason": reason}
     after = dataclasses.replace(now, events=now.events + [event] * changed)
     return Fate(now, after, release.id, changed)
+
+
+def withdraw(layout: Layout, awaiting: Awaiting) -> None:
+    """Write down, once, that a release was left for want of its confirmation, which says nothing against it."""
+    with _held(layout, False):
+        now = read(layout)
+        release = now.find(awaiting.release)
+        if release and not withdrawal(now.events, release.id):
+            by, reason = awaiting.decided_by, awaiting.decided_reason
+            _deploy_log.append(
+                layout.log, WITHDRAWN, release.id, release.revision, by, reason, rollout=awaiting.rollout
+            )
 
 
 def remove(layout: Layout, release_id: str, protect: List[str], by: str, reason: Optional[str], check: bool) -> Fate:
@@ -153,7 +175,7 @@ def remove(layout: Layout, release_id: str, protect: List[str], by: str, reason:
     return Fate(now, after, release_id, True, [release_id])
 
 
-def _held(layout: Layout, check: bool) -> ContextManager[None]:
+def _held(layout: Layout, check: bool) -> ContextManager[Any]:
     # with nothing staged there is nothing to hold, and no place for the lock
     if check or not os.path.isdir(layout.releases):
         return contextlib.nullcontext()

@@ -16,7 +16,7 @@ import sys
 import time
 from typing import List, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _dump, _journal
+from ansible_collections.zerodown.pm2.plugins.module_utils import _confirmation, _dump, _journal
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import make_home
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import DaemonNotRunning, Pm2Error
@@ -28,6 +28,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._plugins import start_missing_plugins
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
+from ansible_collections.zerodown.pm2.plugins.module_utils._runner import start
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import save
 from ansible_collections.zerodown.pm2.plugins.module_utils._stop import stop_daemon
 
@@ -108,8 +109,20 @@ def bring_back(home: Home, arguments: argparse.Namespace) -> int:
         _say("{0} of {1} saved processes started from {2}.".format(len(report.started), len(saved.entries), saved.path))
     else:
         _say("No process list is saved.")
+    if _confirmation.roots(home):
+        # in the background: the unit waits for us
+        start(lambda: await_confirmations(home, arguments))
     start_missing_plugins(home, find_pm2(arguments.pm2, arguments.node), arguments.timeout)
     return INCOMPLETE if report.skipped or report.failed or saved.problems else OK
+
+
+def await_confirmations(home: Home, arguments: argparse.Namespace) -> None:
+    """Go back from what nobody confirms in time, as the process did that a power cut has ended."""
+    # imported here: all of the cutover, which a boot seldom needs
+    from ansible_collections.zerodown.pm2.plugins.module_utils._dead_man import keep_all
+    from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
+
+    keep_all(Settings(home, arguments.pm2, arguments.node, check_mode=False, warn=_say))
 
 
 def settled(home: Home, entries: List[_dump.Entry]) -> List[_dump.Entry]:

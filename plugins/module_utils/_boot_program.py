@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import ast
 import io
-import re
 import zipfile
 from typing import Dict, List
 
@@ -18,7 +18,6 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._own_source import so
 PACKAGE, FIRST = _boot.__name__.rsplit(".", 1)
 FILE_NAME = "boot.pyz"
 
-_IMPORT = re.compile(r"^\s*from {0}(?:\.(\w+))? import \(?([\w, ]*)".format(re.escape(PACKAGE)), re.MULTILINE)
 _MAIN = "import sys\nfrom {0}.{1} import main\nsys.exit(main())\n".format(PACKAGE, FIRST)
 # the smallest that a zip file can say: the same sources shall make the same bytes
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -53,7 +52,11 @@ def _closure(first: str) -> Dict[str, str]:
 
 
 def _imported(source: str) -> List[str]:
-    names = []
-    for module, imported in _IMPORT.findall(source):
-        names.extend([module] if module else [name.strip() for name in imported.split(",")])
+    """Also what is imported late, in a function."""
+    names: List[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            names.extend(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE + "."):
+            names.append(node.module[len(PACKAGE) + 1 :])
     return names

@@ -25,7 +25,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._build_spec import Co
 from ansible_collections.zerodown.pm2.plugins.module_utils._command import TAIL_LINES, run
 from ansible_collections.zerodown.pm2.plugins.module_utils._environment import base_environment
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import CommandError, Pm2Error
-from ansible_collections.zerodown.pm2.plugins.module_utils._fs import inside, locked, write_atomic
+from ansible_collections.zerodown.pm2.plugins.module_utils._fs import excerpt, inside, locked, write_atomic
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import PRIVATE, Layout, Release
 from ansible_collections.zerodown.pm2.plugins.module_utils._stage import read
 
@@ -129,7 +129,7 @@ def _plan(layout: Layout, release: Release, spec: Spec) -> _Plan:
     if not os.path.isdir(directory):
         raise Pm2Error("Release {0} has no directory {1!r} to build in.".format(release.id, spec.directory))
     package = None if spec.package_manager == "none" else _package_manager.read_package(directory)
-    if spec.checks and not spec.scripts and not spec.steps:
+    if spec.checks:
         spec = _with_checks(release, spec, directory, package)
     python = _build_python.plan(layout, release, spec) if _wants_python(spec, package) else None
     path = [os.path.join(python.about["venv"], "bin")] if python else []
@@ -147,8 +147,9 @@ def _plan(layout: Layout, release: Release, spec: Spec) -> _Plan:
 
 
 def _with_checks(release: Release, spec: Spec, directory: str, package: Optional[Dict[str, Any]]) -> Spec:
-    """What the project says itself about how it is checked."""
+    """What the project says itself about how it is checked, before what is declared; each only once."""
     scripts = _checks.scripts(package) if package else []
+    scripts = [name for name in scripts if name not in spec.scripts] + spec.scripts
     if not _wants_python(spec, package):
         return dataclasses.replace(spec, scripts=scripts)
     declared = spec.python or PythonSpec()
@@ -169,9 +170,11 @@ def _with_checks(release: Release, spec: Spec, directory: str, package: Optional
                 declared, groups=more.get("groups", []), requirements=more.get("requirements", [])
             )
     steps = [
-        Command(check.name, check.argv, {}, declared.directory, None) for check in _checks.of_python(present, texts)
+        Command(check.name, check.argv, {}, declared.directory, None)
+        for check in _checks.of_python(present, texts)
+        if check.name not in [command.name for command in spec.steps]
     ]
-    return dataclasses.replace(spec, scripts=scripts, steps=steps, python=python)
+    return dataclasses.replace(spec, scripts=scripts, steps=steps + spec.steps, python=python)
 
 
 def _wants_python(spec: Spec, package: Optional[Dict[str, Any]]) -> bool:
@@ -241,8 +244,10 @@ def _run(layout: Layout, release: Release, spec: Spec, plan: _Plan) -> Built:
     except OSError as error:
         save("failed")
         raise Pm2Error("Release {0} could not be built: {1}.".format(release.id, error)) from error
-    except Pm2Error:
+    except Pm2Error as error:
         save("failed")
+        known = {name: record for name, record in made.items() if record}
+        error.details.update({**plan.records(), **known})
         raise
     save("done")
     notices = [record["notice"] for record in made.values() if record and record["notice"]]
@@ -304,7 +309,8 @@ class _Runner:
         self.done.append({"name": step.name, "argv": step.argv, "seconds": round(time.monotonic() - begun, 2)})
         if fault is None:
             return
-        shown = self._tail(start)
+        # npm tells the reason first, and then all about its options
+        shown = excerpt(self.release.build_log, start, HEAD_LINES, TAIL_LINES)
         hint = ""
         if self.hint and any("EACCES" in line for line in shown):
             hint = "; cached dependencies are read-only, so set cache to copy if the step must write into node_modules"
@@ -317,14 +323,3 @@ class _Runner:
             log=self.release.build_log,
             output_tail=shown,
         )
-
-    def _tail(self, start: int) -> List[str]:
-        """The first and the last lines of a step: npm tells the reason first, and then all about its options."""
-        with open(self.release.build_log, "rb") as stream:
-            stream.seek(start)
-            first = stream.read(8 * 1024).decode("utf-8", "replace").splitlines()[:HEAD_LINES]
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(start, size - 64 * 1024))
-            last = stream.read().decode("utf-8", "replace").splitlines()
-        whole = size - start <= 64 * 1024 and len(last) <= HEAD_LINES + TAIL_LINES
-        return last if whole else first + ["..."] + last[-TAIL_LINES:]

@@ -53,7 +53,7 @@ class Spec:
     """A build as it is declared; the fields are the options of the module ``build``.
 
     :ivar python: None when nothing is declared about it.
-    :ivar checks: whether what the project says about its checks is run, where neither scripts nor steps are declared.
+    :ivar checks: whether what the project says about its checks is run, before the scripts and steps.
     """
 
     directory: str

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import IO, Dict, List, Optional
+from typing import IO, Dict, Iterable, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import CommandError
 
@@ -34,6 +34,7 @@ def run(
     check: bool = True,
     stdin: Optional[bytes] = None,
     output: Optional[IO[bytes]] = None,
+    inherits: Iterable[int] = (),
 ) -> Completed:
     """Run a program to its end.
 
@@ -43,6 +44,7 @@ def run(
     :param timeout: seconds; then the process group gets SIGKILL.
     :param check: raise when the return code is not 0.
     :param output: a file that gets stdout and stderr as they come, instead of what is returned and of the tails.
+    :param inherits: descriptors that stay open in it.
     :raises CommandError: not found, out of time, or (with ``check``) failed; details ``cmd``, ``rc``, ``stdout_tail``,
         ``stderr_tail``.
     """
@@ -56,6 +58,7 @@ def run(
                 stdout=output or out,
                 stderr=output or err,
                 start_new_session=True,
+                pass_fds=tuple(inherits),
             )
         except OSError as error:
             raise CommandError(
@@ -68,15 +71,17 @@ def run(
                     process.stdin.close()
             process.wait(timeout=timeout)
         except subprocess.TimeoutExpired as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            _end(process)
             raise CommandError(
                 "{0} did not end within {1:g} s and was killed.".format(" ".join(argv[:2]), timeout),
                 cmd=argv,
                 stdout_tail=_read(out).splitlines()[-TAIL_LINES:],
                 stderr_tail=_read(err).splitlines()[-TAIL_LINES:],
             ) from error
+        except BaseException:
+            # we are told to stop
+            _end(process)
+            raise
         completed = Completed(rc=process.returncode, stdout=_read(out), stderr=_read(err))
     if check and completed.rc != 0:
         last = (completed.stderr.strip() or completed.stdout.strip() or "no output").splitlines()[-1]
@@ -88,6 +93,12 @@ def run(
             stderr_tail=completed.stderr.splitlines()[-TAIL_LINES:],
         )
     return completed
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _read(stream: IO[bytes]) -> str:

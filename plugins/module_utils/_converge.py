@@ -23,7 +23,8 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._apply import (
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_colour, live_colour
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import keep_watch, perform
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform
+from ansible_collections.zerodown.pm2.plugins.module_utils._dead_man import keep_watch
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._handover import end_standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
@@ -183,7 +184,7 @@ def _cut_over(apps: List[App], settings: Settings) -> None:
             settings.warn(sentence)
 
     what = "the cutover of {0}".format(", ".join(order.names))
-    _runner.run(work, what, receive, lambda: keep_watch(order, settings))
+    _runner.run(work, what, receive, lambda: keep_watch(order.names, None, settings))
 
 
 def _message(

@@ -6,17 +6,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _bake, _cutover_lock, _journal, _record, _standby
-from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge, may_go_live
+from ansible_collections.zerodown.pm2.plugins.module_utils import (
+    _bake,
+    _confirmation,
+    _cutover_lock,
+    _journal,
+    _migrations,
+    _record,
+    _standby,
+)
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import judge, may_go_live, withdraw
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE
 from ansible_collections.zerodown.pm2.plugins.module_utils._bus import Bus
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client, connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._colours import in_colour, live_colour
+from ansible_collections.zerodown.pm2.plugins.module_utils._confirmation import GIVEN, THE_HOST, WITHDRAWN, Awaiting
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_plan import WARM, Swap, may_serve_again, plan
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._definitions import (
@@ -31,7 +41,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._gates import Preload
 from ansible_collections.zerodown.pm2.plugins.module_utils._generation import Generation
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
 from ansible_collections.zerodown.pm2.plugins.module_utils._host_check import check_host
-from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired, linger
+from ansible_collections.zerodown.pm2.plugins.module_utils._linger import end_expired
 from ansible_collections.zerodown.pm2.plugins.module_utils._lookout import Rejected
 from ansible_collections.zerodown.pm2.plugins.module_utils._move import Move
 from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
@@ -43,6 +53,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._moves import (
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._order import Order
 from ansible_collections.zerodown.pm2.plugins.module_utils._plan import CREATE, Action, AppPlan, describe, of_app
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
 from ansible_collections.zerodown.pm2.plugins.module_utils._report import app_data
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._rpc import Rpc
@@ -69,6 +80,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._transaction import (
 )
 
 STILL_SERVES = "The new generation still serves, because {0}."
+NOTHING_BEFORE = "there is no earlier generation to go back to"
 
 
 def preview(order: Order, settings: Settings) -> Dict[str, Any]:
@@ -83,12 +95,17 @@ def preview(order: Order, settings: Settings) -> Dict[str, Any]:
                 "finishes" if _journal.is_committed(settings.home, journal) else "undoes",
             )
         )
+    awaiting = _confirmation.read(order.layout) if order.layout else None
+    if awaiting and _confirmation.is_due(awaiting, time.time()):
+        settings.warn("The next run first goes back from {0}, which was {1}.".format(awaiting.release, _why(awaiting)))
+    else:
+        _admit(order, awaiting)
     swaps = plan(order.apps, processes, order.always)
     _check(swaps, client, settings)
     gone = _gone(order, processes)
     switches = _switches(order)
     return {
-        "changed": bool(swaps or gone or switches),
+        "changed": bool(swaps or gone or switches or _arms(order, awaiting)),
         "plan": _steps(swaps, gone),
         "diff": _diff(swaps, order),
         "apps": _apps(order, processes),
@@ -99,6 +116,19 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     """Do it, whole or not at all.
 
     :raises Pm2Error: with details ``changed``, ``plan``, ``apps``, ``failures``, ``serves``.
+    """
+    client, preloads = ready(settings)
+    names = concerned(order.names, order.layout, settings.home)
+    with undivided(client, names, settings, order.by, order.reason, order.lock_timeout, order.force) as repaired:
+        end_expired(client, names)
+        left = _look_at_confirmation(order, order.layout, settings, client, preloads) if order.layout else []
+        return _Run(order, settings, client, preloads).run(repaired + left)
+
+
+def ready(settings: Settings) -> Tuple[Client, Preloads]:
+    """A daemon that runs, and the gate in its place.
+
+    :raises Pm2Error: there is none, or it cannot run two generations of an app.
     """
     os.makedirs(settings.home.path, mode=0o700, exist_ok=True)
     was_down = ensure_running(settings.home, settings.install(), settings.start_timeout)
@@ -113,12 +143,26 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
     if was_down:
         # else what is saved now would soon be forgotten; where there is a unit, it has done so
         bring_back(client, settings)
-    names = _concerned(order, settings.home)
-    with _cutover_lock.held(settings.home, names, order.by, order.reason, order.lock_timeout, order.force):
+    return client, preloads
+
+
+@contextlib.contextmanager
+def undivided(
+    client: Client,
+    names: List[str],
+    settings: Settings,
+    by: str,
+    reason: Optional[str],
+    wait: float,
+    force: bool,
+) -> Iterator[List[str]]:
+    """Hold the locks of these apps; what an earlier run left behind is undone or finished first.
+
+    :returns: sentences that say so.
+    """
+    with _cutover_lock.held(settings.home, names, by, reason, wait, force):
         try:
-            repaired = [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
-            end_expired(client, names)
-            return _Run(order, settings, client, preloads).run(repaired)
+            yield [repair(client, journal, settings) for journal in unfinished(settings.home, names)]
         except DaemonNotRunning as error:
             await_daemon(client, settings)
             raise Pm2Error(
@@ -130,16 +174,11 @@ def perform(order: Order, settings: Settings) -> Dict[str, Any]:
             sweep(settings.home)
 
 
-def keep_watch(order: Order, settings: Settings) -> None:
-    """What is left to do when the result is known: to end what stays warm, in its time."""
-    linger(connect(settings.home, settings.install, settings.warn), order.names)
-
-
-def _concerned(order: Order, home: Home) -> List[str]:
+def concerned(names: Iterable[str], layout: Optional[Layout], home: Home) -> List[str]:
     """The apps that nobody else may touch meanwhile: those that are declared, those that no longer are, and those of an
     interrupted cutover that is to be settled first."""
-    declared_before = _record.declared_names(order.layout) if order.layout else []
-    names = list(dict.fromkeys([*order.names, *declared_before]))
+    declared_before = _record.declared_names(layout) if layout else []
+    names = list(dict.fromkeys([*names, *declared_before]))
     interrupted = [name for journal in unfinished(home, names) for name in journal.names]
     return list(dict.fromkeys([*names, *interrupted]))
 
@@ -154,6 +193,160 @@ def _gone(order: Order, processes: List[Process]) -> List[Process]:
         return []
     names = set(_record.declared_names(order.layout)) - set(order.names)
     return [process for name in sorted(names) for process in of_app(processes, name)]
+
+
+# the confirmation ---------------------------------------------------------------------------------------------------
+
+
+def _look_at_confirmation(
+    order: Order, layout: Layout, settings: Settings, client: Client, preloads: Preloads
+) -> List[str]:
+    """
+    :returns: what was done about a release whose confirmation did not come in time.
+    :raises Pm2Error: another rollout has the app.
+    """
+    awaiting = _confirmation.read(layout)
+    if order.rollback:
+        if awaiting and awaiting.decided == WITHDRAWN:
+            # it is somebody's own decision now, whatever hindered the host
+            _confirmation.write(settings.home, dataclasses.replace(awaiting, decided=None))
+        return []
+    done: List[str] = []
+    # its cutover was cut short: it is gone on with
+    is_mine = awaiting and awaiting.until is None and awaiting.is_for(order.release, order.rollout)
+    if awaiting and not is_mine:
+        try:
+            done = settle(awaiting, settings, client, preloads)
+        except (DaemonNotRunning, Interrupted):
+            raise
+        except Pm2Error as error:
+            if order.release == awaiting.release:
+                raise
+            # the release that is deployed now takes its place all the same
+            settings.warn(error.message)
+    left = _confirmation.read(layout)
+    if left and not _confirmation.is_due(left, time.time()):
+        _admit(order, left)
+    return done
+
+
+def _admit(order: Order, awaiting: Optional[Awaiting]) -> None:
+    """:raises Pm2Error: another rollout has the app."""
+    if awaiting and not order.rollback and not order.force and order.rollout != awaiting.rollout:
+        raise Pm2Error(
+            _confirmation.refusal(awaiting), awaiting=_confirmation.as_data(awaiting, time.time()), changed=False
+        )
+
+
+def _arms(order: Order, awaiting: Optional[Awaiting]) -> bool:
+    """Whether the release is to be confirmed, and nobody has asked for it yet."""
+    if not order.confirm_timeout or not order.layout:
+        return False
+    overview = read(order.layout)
+    if overview.live != order.release:
+        return True
+    is_asked = awaiting is not None and awaiting.is_for(order.release, order.rollout)
+    return not is_asked and order.release not in overview.history.proven
+
+
+def settle(awaiting: Awaiting, settings: Settings, client: Client, preloads: Preloads) -> List[str]:
+    """Do what is due about a release that awaits its confirmation; the caller holds the locks of its apps, so that no
+    cutover of it runs.
+
+    :returns: a sentence when the host goes back.
+    """
+    layout, home = Layout.at(awaiting.root), settings.home
+    now = read(layout)
+    if awaiting.decided == GIVEN:
+        confirm(awaiting, home)
+    elif now.live != awaiting.release:
+        _confirmation.drop_unless_live(home, layout, now.live)
+    elif _confirmation.proven_since(now.events, awaiting.release):
+        _confirmation.drop(home, layout)
+    elif awaiting.decided == WITHDRAWN:
+        return [go_back(awaiting, settings, client, preloads)["serves"]]
+    elif awaiting.until is None:
+        _confirmation.write(home, _confirmation.renewed(awaiting, time.time()))
+    elif _confirmation.is_due(awaiting, time.time()):
+        late = _confirmation.decided(awaiting, WITHDRAWN, THE_HOST, awaiting.too_late)
+        return [go_back(late, settings, client, preloads)["serves"]]
+    return []
+
+
+def confirm(awaiting: Awaiting, home: Home) -> None:
+    """:param awaiting: decided so."""
+    layout = Layout.at(awaiting.root)
+    _confirmation.write(home, awaiting)
+    by, reason = awaiting.decided_by, awaiting.decided_reason
+    judge(layout, awaiting.release, "proven", by, reason, False, awaiting.rollout)
+    _confirmation.drop(home, layout)
+
+
+def back_order(awaiting: Awaiting, settings: Settings) -> Optional[Order]:
+    """The way back from it; ``None`` when there is nothing to go back to."""
+    layout = Layout.at(awaiting.root)
+    overview = read(layout)
+    target = overview.rollback_target()
+    record = _record.read(layout, target) if target else None
+    if record is None or _obstacle(layout):
+        return None
+    return Order(
+        apps=declared_apps([{**entry, "state": None} for entry in record.apps], ONLINE, settings),
+        entries=record.apps,
+        layout=layout,
+        release=target,
+        rollback=True,
+        min_healthy_time=REVERT_HEALTHY_TIME,
+        healthy_deadline=REVERT_DEADLINE,
+        by=awaiting.decided_by,
+        reason=awaiting.decided_reason,
+        # nobody is asked how many to keep
+        keep=len(overview.releases) + 1,
+    )
+
+
+def _obstacle(layout: Layout) -> Optional[str]:
+    """Why nothing goes back by itself to what was live before, where migrations are in the way."""
+    overview = read(layout)
+    target = overview.rollback_target()
+    return _migrations.obstacle(overview.events, target) if target else None
+
+
+def go_back(awaiting: Awaiting, settings: Settings, client: Client, preloads: Preloads) -> Dict[str, Any]:
+    """Let what was live before serve again.
+
+    :param awaiting: decided so.
+    :raises Pm2Error: it cannot be; then it is tried again by whoever comes next.
+    """
+    layout = Layout.at(awaiting.root)
+    order = back_order(awaiting, settings)
+    _confirmation.write(settings.home, awaiting)
+    if order is None:
+        serves = STILL_SERVES.format(_obstacle(layout) or NOTHING_BEFORE)
+        withdraw(layout, awaiting)
+        _confirmation.drop(settings.home, layout)
+        return {"serves": "Release {0} was {1}. {2}".format(awaiting.release, _why(awaiting), serves)}
+    try:
+        result = _Run(order, settings, client, preloads).run([])
+    except (DaemonNotRunning, Interrupted):
+        raise
+    except Pm2Error as error:
+        raise Pm2Error(
+            "Release {0} was {1}, and it could not be gone back to {2}: {3}".format(
+                awaiting.release, _why(awaiting), order.release, error.message
+            ),
+            **error.details,
+        ) from error
+    serves = "Release {0} was {1}; {2} serves again.".format(awaiting.release, _why(awaiting), order.release)
+    return {**result, "serves": serves}
+
+
+def _why(awaiting: Awaiting) -> str:
+    by = awaiting.decided_by
+    return awaiting.too_late if by in ("", THE_HOST) else "withdrawn by {0}".format(by)
+
+
+# what is done, told --------------------------------------------------------------------------------------------------
 
 
 def _check(swaps: List[Swap], client: Client, settings: Settings) -> None:
@@ -221,6 +414,7 @@ class _Run:
         self.result: Dict[str, Any] = {"changed": False}
         self.live_before: Optional[str] = None
         self.record_before: Optional[_record.Record] = None
+        self.awaiting: Optional[Awaiting] = None
 
     def run(self, repaired: List[str]) -> Dict[str, Any]:
         for sentence in repaired:
@@ -248,6 +442,7 @@ class _Run:
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
         moves = [forward(swap, order, self.home, self.preloads) for swap in swaps]
+        self._arm()
         if swaps or gone:
             before = self._transact(moves, gone)
         elif _switches(order):
@@ -259,6 +454,45 @@ class _Run:
             apps=_apps(order, processes), release=order.release, seconds=round(time.monotonic() - self.started, 3)
         )
         return self.result
+
+    def _arm(self) -> None:
+        """From now on the host goes back by itself, unless this cutover fails or its release is confirmed."""
+        order = self.order
+        if not order.layout or not order.release or not order.confirm_timeout:
+            return
+        found = _confirmation.read(order.layout)
+        if not _arms(order, found):
+            self.awaiting = found
+            return
+        is_replaced = found and found.release == self.live_before and not found.decided
+        self.awaiting = _confirmation.write(
+            self.home,
+            Awaiting(
+                root=order.layout.root,
+                release=order.release,
+                rollout=str(order.rollout),
+                previous=self.live_before,
+                names=[*order.names, *_record.declared_names(order.layout)],
+                timeout=order.confirm_timeout,
+                since=time.time(),
+                by=order.by,
+                reason=order.reason,
+                replaces=dataclasses.asdict(dataclasses.replace(found, replaces=None))
+                if found and is_replaced
+                else None,
+            ),
+        )
+        self.result["changed"] = True
+
+    def _renew(self, awaiting: Awaiting) -> None:
+        now = time.time()
+        renewed = _confirmation.write(self.home, _confirmation.renewed(awaiting, now, self.order.confirm_timeout))
+        self.result["awaiting"] = _confirmation.as_data(renewed, now)
+
+    def _disarm(self) -> None:
+        """What serves stays, whatever is said of it."""
+        if self.order.layout:
+            _confirmation.drop(self.home, self.order.layout)
 
     def _warm(self, names: List[str]) -> List[Standby]:
         """Standbys of the release that is to serve, all of one generation."""
@@ -422,15 +656,23 @@ class _Run:
         """Watch what now serves until it counts as proven; also for a release whose watch was cut short earlier."""
         order = self.order
         proven = order.layout is not None and order.release in read(order.layout).history.proven
-        if not moves and (proven or not order.layout):
+        if not moves and not self.awaiting and (proven or not order.layout):
+            return
+        if self.awaiting and self.awaiting.until is not None and not moves:
+            # it was watched before
+            self._renew(self.awaiting)
             return
         try:
             failure = self._watch(memory)
         except Interrupted:
             raise self._stopped() from None
         if failure is None:
-            if order.layout and order.release and not proven:
+            if self.awaiting:
+                self._renew(self.awaiting)
+            elif order.layout and order.release and not proven:
                 judge(order.layout, order.release, "proven", order.by, order.reason, False)
+                # one that another rollout awaited, with force
+                _confirmation.drop(self.home, order.layout)
                 self.result["changed"] = True
             return
         self._breach(failure, moves, before, proven)
@@ -492,11 +734,23 @@ class _Run:
             "verdict": "bad",
             "failures": [{"app": failure.app, "reason": failure.reason}],
         }
-        if not order.auto_revert:
-            serves = STILL_SERVES.format("auto_revert is off")
+        obstacle = (
+            self._no_way_back(self.live_before if before else None) if order.auto_revert else "auto_revert is off"
+        )
+        if obstacle:
+            self._disarm()
+            serves = STILL_SERVES.format(obstacle)
         else:
             serves = self._revert(moves, before) if before else self._go_back()
         raise Pm2Error("{0}. {1}".format(reason.rstrip("."), serves), **details, serves=serves)
+
+    def _no_way_back(self, target: Optional[str]) -> Optional[str]:
+        """
+        :param target: the release to go back to; by default the last proven one.
+        """
+        now = read(self.order.layout) if self.order.layout else None
+        target = target or (now.rollback_target() if now else None)
+        return _migrations.obstacle(now.events, target) if now and target else None
 
     def _go_back(self) -> str:
         """For a watch that an earlier run began, and with it what was before: back to the last proven release."""
@@ -504,7 +758,8 @@ class _Run:
         target = read(order.layout).rollback_target() if order.layout else None
         record = _record.read(order.layout, target) if order.layout and target else None
         if not record:
-            return STILL_SERVES.format("there is no earlier generation to go back to")
+            self._disarm()
+            return STILL_SERVES.format(NOTHING_BEFORE)
         entries = [{**entry, "state": None} for entry in record.apps]
         return self._serve_again(
             lambda earlier: earlier.run([]),

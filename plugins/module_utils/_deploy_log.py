@@ -35,6 +35,8 @@ def append(
     reason: Optional[str] = None,
     previous: Optional[str] = None,
     timings: Optional[Dict[str, float]] = None,
+    rollout: Optional[str] = None,
+    about: Optional[Dict[str, Any]] = None,
 ) -> Dict[str, Any]:
     """Write one event, on disk when this returns.
 
@@ -42,6 +44,8 @@ def append(
     closed first.
 
     :param timings: seconds by step.
+    :param rollout: the one that it was confirmed or withdrawn in.
+    :param about: what only this kind of event has.
     :raises Pm2Error: it could not be written.
     """
     entry: Dict[str, Any] = {
@@ -55,6 +59,9 @@ def append(
     }
     if timings:
         entry["timings"] = timings
+    if rollout:
+        entry["rollout"] = rollout
+    entry.update(about or {})
     line = (json.dumps(entry) + "\n").encode("utf-8")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

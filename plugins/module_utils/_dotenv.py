@@ -13,6 +13,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._environment import d
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,-]*\Z")
+_LINE = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(?:'([^']*)'|\"([^\"]*)\"|`([^`]*)`|(.*))$", re.MULTILINE)
 
 
 def encode(variables: Dict[str, Any]) -> bytes:
@@ -22,6 +23,11 @@ def encode(variables: Dict[str, Any]) -> bytes:
     """
     texts = declared(variables, "env_file")
     return "".join("{0}={1}\n".format(name, _quoted(name, texts[name])) for name in sorted(texts)).encode("utf-8")
+
+
+def decode(text: str) -> Dict[str, str]:
+    """What :func:`encode` wrote."""
+    return {name: "".join(values) for name, *values in _LINE.findall(text)}
 
 
 def _quoted(name: str, text: str) -> str:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import tempfile
 import time
-from typing import Iterator, Optional
+from typing import Iterator, List, Optional
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
@@ -81,8 +81,10 @@ def inside(root: str, relative: str, what: str) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: str, timeout: float, what: str) -> Iterator[None]:
+def locked(path: str, timeout: float, what: str) -> Iterator[int]:
     """Hold an exclusive flock(2) on ``path``; the kernel frees it however the holder ends.
+
+    Gives the descriptor: a program that inherits it holds the lock too, should we be killed before it ends.
 
     :param timeout: seconds to wait for another holder.
     :param what: names the deed in the error ("starting the PM2 daemon").
@@ -107,14 +109,31 @@ def locked(path: str, timeout: float, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
-        yield
+        yield descriptor
     finally:
+        # closing ours would not free it while something that was left behind has it open
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _read_holder(descriptor: int) -> Optional[str]:
     text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
     return text if text.isdigit() else None
+
+
+def excerpt(path: str, start: int, first: int, last: int) -> List[str]:
+    """The first and the last lines of a text file, without their line ends, and ``...`` where some were left out.
+
+    :param start: the byte to begin at.
+    """
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        head = stream.read(8 * 1024).decode("utf-8", "replace").splitlines()[:first]
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(start, size - 64 * 1024))
+        end = stream.read().decode("utf-8", "replace").splitlines()
+    whole = size - start <= 64 * 1024 and len(end) <= first + last
+    return end if whole else head + ["..."] + end[-last:]
 
 
 def tail(path: str, lines: int, max_bytes: int = 64 * 1024) -> list:

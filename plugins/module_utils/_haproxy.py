@@ -127,7 +127,8 @@ class RuntimeApi:
 
     def counters(self, backend: str) -> Dict[str, Counters]:
         """By the name of the server."""
-        text = self.ask("show stat {0} 4 -1".format(_checked(backend))).lstrip("# ")
+        # by its name HAProxy would take a frontend that is called the same
+        text = self.ask("show stat -1 4 -1").lstrip("# ")
         return {row["svname"]: _counters(row) for row in csv.DictReader(text.splitlines()) if row["pxname"] == backend}
 
     def set_state(self, backend: str, server: str, state: str) -> None:

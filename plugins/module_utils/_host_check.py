@@ -71,10 +71,11 @@ def _check_port(plan: AppPlan, running: bool, settings: Settings) -> None:
     if port is None:
         return
     own = {process.pid for process in plan.processes if process.pid}
+    daemon: Optional[int] = None
     # the port of a cluster is held by the daemon, for all its apps
     if running and (plan.app.is_cluster or any(item.env.get("exec_mode") == CLUSTER for item in plan.processes)):
-        own.add(Rpc(settings.home.rpc_socket).daemon_pid())
-    holder = foreign_holder(port, [pid for pid in own if pid])
+        daemon = Rpc(settings.home.rpc_socket).daemon_pid()
+    holder = foreign_holder(port, own, daemon)
     if holder:
         settings.refuse(
             "App {0}: port {1} is taken by {2}; stop that, or set another port.".format(plan.app.name, port, holder)

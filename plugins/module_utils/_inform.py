@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _standby
+from ansible_collections.zerodown.pm2.plugins.module_utils import _confirmation, _standby
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import connect
 from ansible_collections.zerodown.pm2.plugins.module_utils._converge import as_data, make_all
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import (
@@ -44,6 +44,7 @@ def inform(
     if names is None:
         names = sorted({process.name for process in processes if of_app([process], process.name)})
     saved = _saved(settings.home)
+    awaited = _confirmation.read_all(settings.home)
     result: Dict[str, Any] = {
         "changed": False,
         "daemon": {
@@ -56,6 +57,9 @@ def inform(
                 **_app(name, of_app(processes, name), saved),
                 "standby": next(
                     (_standby_data(item, item.among(everything)) for item in standbys if item.name == name), None
+                ),
+                "awaiting": next(
+                    (_confirmation.as_data(item, time.time()) for item in awaited if name in item.names), None
                 ),
             }
             for name in names

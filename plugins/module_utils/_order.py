@@ -31,6 +31,8 @@ class Order:
     :ivar memory_growth_max: percent.
     :ivar auto_revert: whether a breach in the bake brings the old generation back.
     :ivar lock_timeout: seconds.
+    :ivar confirm_timeout: seconds that the confirmation of the release may take; 0 for none.
+    :ivar rollout: id of the rollout that it is confirmed in.
     """
 
     apps: List[App]
@@ -51,6 +53,8 @@ class Order:
     keep: int = 5
     lock_timeout: float = 0.0
     force: bool = False
+    confirm_timeout: float = 0.0
+    rollout: Optional[str] = None
 
     @property
     def names(self) -> List[str]:

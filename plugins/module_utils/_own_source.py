@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from typing import Any
 
 
+@functools.lru_cache(maxsize=None)
 def source_of(module: str) -> str:
-    """Through the import system: on a host this runs from the zip file that Ansible sent.
+    """Through the import system: on a host this runs from the zip file that Ansible sent. Asked again it is told from
+    memory, as that file is gone when a process that outlives the module asks.
 
     :param module: its full name.
     :raises ImportError: there is no text of it.

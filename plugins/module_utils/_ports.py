@@ -41,10 +41,24 @@ def listeners(port: int) -> List[Listener]:
     return found
 
 
-def foreign_holder(port: int, own: Iterable[int]) -> Optional[str]:
-    """Who holds the port beside these processes and their children, for a person; ``None`` when nobody does.
+@dataclass(frozen=True)
+class Holder:
+    """:ivar pid: ``None`` for a process that we may not look at."""
+
+    pid: Optional[int]
+    uid: int
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "a process of user {0}".format(user_name(self.uid))
+        return "process {0} ({1})".format(self.pid, _command(self.pid))
+
+
+def foreign_holder(port: int, own: Iterable[int], daemon: Optional[int] = None) -> Optional[Holder]:
+    """Who holds the port beside these processes and their children; ``None`` when nobody does.
 
     :param own: pids that may hold it.
+    :param daemon: pid that may hold it, and its children may not: PM2's daemon is the parent of all apps.
     """
     open_ones = listeners(port)
     if not open_ones:
@@ -53,10 +67,8 @@ def foreign_holder(port: int, own: Iterable[int]) -> Optional[str]:
     allowed = set(own)
     for listener in open_ones:
         pids = holders.get(listener.inode, [])
-        if not any(_is_below(pid, allowed) for pid in pids):
-            if pids:
-                return "process {0} ({1})".format(pids[0], _command(pids[0]))
-            return "a process of user {0}".format(user_name(listener.uid))
+        if not any(pid == daemon or is_below(pid, allowed) for pid in pids):
+            return Holder(pids[0] if pids else None, listener.uid)
     return None
 
 
@@ -82,7 +94,8 @@ def _open_files(directory: str) -> Iterator[str]:
             yield os.readlink(os.path.join(directory, name))
 
 
-def _is_below(pid: int, ancestors: Set[int]) -> bool:
+def is_below(pid: int, ancestors: Set[int]) -> bool:
+    """Whether it is one of these, or a child of one."""
     while pid > 1:
         if pid in ancestors:
             return True

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterable, List, Optional, Set
 
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
+from ansible_collections.zerodown.pm2.plugins.module_utils._migrations import of_release
 
 # ours inside a release, so that nothing the source has is ever overwritten
 PRIVATE = ".zerodown"
@@ -67,6 +68,10 @@ class Layout:
     @property
     def pointer_lock(self) -> str:
         return os.path.join(self.releases, ".current.lock")
+
+    @property
+    def migration_lock(self) -> str:
+        return os.path.join(self.releases, ".migrating.lock")
 
     @property
     def dependencies(self) -> str:
@@ -252,6 +257,10 @@ class Overview:
             "proven": release.id in self.history.proven,
             "bad": release.id in self.history.bad,
             "reason": self.history.reasons.get(release.id),
+            "migrations": [
+                {name: event.get(name) for name in ("name", "class", "time", "seconds")}
+                for event in of_release(self.events, release.id)
+            ],
         }
 
 

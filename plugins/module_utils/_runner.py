@@ -43,7 +43,11 @@ def _nothing() -> None:
 
 
 def run(
-    work: Work, what: str, receive: Callable[[Aside], None], afterwards: Callable[[], None] = _nothing
+    work: Work,
+    what: str,
+    receive: Callable[[Aside], None],
+    afterwards: Callable[[], None] = _nothing,
+    again: str = "it first undoes or finishes what was begun",
 ) -> Dict[str, Any]:
     """The result of ``work``, made by a process of a session of its own.
 
@@ -51,21 +55,19 @@ def run(
     :param what: names the deed in an error ("the cutover of web").
     :param receive: takes what the work said aside.
     :param afterwards: done by that process when its result was given, for as long as it takes; nobody waits for it.
+    :param again: what the next run does, when this one was killed.
     :raises Pm2Error: what ``work`` raised; or the process was killed.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        _become_independent(reader, writer, work, afterwards)
+        _become_independent(reader, writer, work, what, afterwards)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
     os.waitpid(child, 0)
     if not answer:
-        raise Pm2Error(
-            "The process that ran {0} was killed; run the task again: it first undoes or finishes what was "
-            "begun.".format(what)
-        )
+        raise Pm2Error("The process that ran {0} was killed; run the task again: {1}.".format(what, again))
     content: Dict[str, Any] = json.loads(answer.decode("utf-8"))
     receive(Aside(**content["aside"]))
     if "error" in content:
@@ -74,7 +76,23 @@ def run(
     return result
 
 
-def _become_independent(reader: int, writer: int, work: Work, afterwards: Callable[[], None]) -> None:
+def start(work: Callable[[], None]) -> None:
+    """Let a process of a session of its own do it; nobody waits for that."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.chdir("/")
+            work()
+    finally:
+        os._exit(0)
+
+
+def _become_independent(reader: int, writer: int, work: Work, what: str, afterwards: Callable[[], None]) -> None:
     """In the first child; never returns. Its own child has no terminal, no parent that waits, and none of our pipes."""
     status = 1
     try:
@@ -87,10 +105,16 @@ def _become_independent(reader: int, writer: int, work: Work, afterwards: Callab
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         os.chdir("/")
-        signal.signal(signal.SIGTERM, _interrupt)
+
+        def interrupt(_number: int, _frame: Any) -> None:
+            # a second one must not disturb the undoing
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise Interrupted("The process that runs {0} was told to stop (SIGTERM).".format(what))
+
+        signal.signal(signal.SIGTERM, interrupt)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        _answer(writer, _outcome(work))
+        _answer(writer, _outcome(work, what))
         os.close(writer)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         afterwards()
@@ -110,13 +134,7 @@ def undisturbed() -> Iterator[List[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(_number: int, _frame: Any) -> None:
-    # a second one must not disturb the undoing
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Interrupted("The cutover was told to stop (SIGTERM).")
-
-
-def _outcome(work: Work) -> Dict[str, Any]:
+def _outcome(work: Work, what: str) -> Dict[str, Any]:
     aside = Aside()
     content: Dict[str, Any] = {"aside": vars(aside)}
     try:
@@ -124,8 +142,8 @@ def _outcome(work: Work) -> Dict[str, Any]:
     except Pm2Error as error:
         content.update(error=error.message, details=error.details)
     except Exception as error:  # nobody else could tell of it
-        text = "The cutover ended with an unexpected error ({0}: {1}); please report it.".format(
-            type(error).__name__, error
+        text = "The process that ran {0} ended with an unexpected error ({1}: {2}); please report it.".format(
+            what, type(error).__name__, error
         )
         content.update(error=text, details={"exception": _trace(error)})
     return content

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from typing import Any, Dict, Iterable, Set
+from urllib.parse import unquote
 
 HIDDEN = "<hidden>"
 
 _NAME = re.compile(r"pass|secret|token|key|credential|auth|dsn|private|salt|cookie|session", re.IGNORECASE)
 _VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN")
+_PASSWORD = re.compile(r"://[^/\s:@]*:([^/\s@]+)@")
 # a shorter text would blank out half of every message it happens to occur in
 _MIN = 6
 
@@ -23,12 +25,15 @@ def secret_values(environments: Iterable[Dict[str, Any]]) -> Set[str]:
     Their *names* or shapes tell: blanking out every value would take ``3000`` and ``production`` out of all output.
     We never print a value of an environment ourselves, whatever its name.
     """
-    return {
+    found = {
         str(value)
         for environment in environments
         for name, value in environment.items()
         if len(str(value)) >= _MIN and (_NAME.search(name) or _VALUE.search(str(value)))
     }
+    # a program may quote the password of an address without the rest
+    passwords = {password for value in found for password in _PASSWORD.findall(value)}
+    return found | {text for password in passwords for text in (password, unquote(password)) if len(text) >= _MIN}
 
 
 def secret_parts(values: Iterable[str]) -> Set[str]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _journal, _record
-from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge, leave
+from ansible_collections.zerodown.pm2.plugins.module_utils import _confirmation, _journal, _record
+from ansible_collections.zerodown.pm2.plugins.module_utils._activate import go_live, judge, leave, withdraw
 from ansible_collections.zerodown.pm2.plugins.module_utils._client import Client
 from ansible_collections.zerodown.pm2.plugins.module_utils._daemon import ensure_running
 from ansible_collections.zerodown.pm2.plugins.module_utils._dump import load
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._handover import align, without_warm
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
-from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
+from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout, read_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._resurrect import resurrect
 from ansible_collections.zerodown.pm2.plugins.module_utils._save import settle
 from ansible_collections.zerodown.pm2.plugins.module_utils._settings import Settings
@@ -88,7 +88,9 @@ def abandon(client: Client, journal: _journal.Journal) -> List[str]:
     """
     failed = undo(client, journal)
     if journal.root and journal.release:
-        _record.withdraw(Layout.at(journal.root), journal.release)
+        layout = Layout.at(journal.root)
+        _record.withdraw(layout, journal.release)
+        _confirmation.drop_unless_live(client.home, layout, read_live(layout))
     _journal.end(client.home, journal.name)
     return failed
 
@@ -122,9 +124,21 @@ def finish(
                 timings=timings,
             ).notices
         if journal.rollback and journal.previous and journal.previous != journal.release:
-            judge(layout, journal.previous, "bad", journal.by, journal.reason or "rolled back", False)
+            _leave_behind(layout, journal, journal.previous)
+        _confirmation.drop_unless_live(client.home, layout, journal.release)
     elif journal.root and journal.previous and journal.rollback:
-        leave(Layout.at(journal.root), journal.previous)
+        layout = Layout.at(journal.root)
+        leave(layout, journal.previous)
+        _confirmation.drop_unless_live(client.home, layout, read_live(layout))
     settle(client.home, journal)
     _journal.end(client.home, journal.name)
     return notices
+
+
+def _leave_behind(layout: Layout, journal: _journal.Journal, release: str) -> None:
+    """What is gone back from is bad, unless only its confirmation was missing."""
+    awaiting = _confirmation.read(layout)
+    if awaiting and awaiting.release == release and awaiting.decided == _confirmation.WITHDRAWN:
+        withdraw(layout, awaiting)
+    elif not _confirmation.withdrawal(read(layout).events, release):
+        judge(layout, release, "bad", journal.by, journal.reason or "rolled back", False)

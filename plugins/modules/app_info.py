@@ -131,6 +131,12 @@ apps:
           description: Bytes of their main processes.
           type: int
           returned: always
+    awaiting:
+      description:
+        - What M(zerodown.pm2.release_info) returns of the confirmation that its release awaits.
+        - None when it awaits none.
+      type: dict
+      returned: always
     processes:
       description: Its processes.
       type: list
@@ -224,6 +230,7 @@ apps:
       instances: 1
       saved: true
       standby: null
+      awaiting: null
       processes:
         - pm_id: 0
           instance: 0

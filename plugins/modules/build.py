@@ -109,7 +109,8 @@ options:
         type: int
   checks:
     description:
-      - Without O(scripts) and O(steps), whether what the project says itself about its checks is run, in this order.
+      - Whether what the project says itself about its checks is run, in this order, before O(scripts) and O(steps).
+        What these name is run in their place.
       - From C(package.json) the scripts C(lint), C(typecheck), C(test) and C(build) that it has.
       - For Python ruff, flake8, mypy and pytest, each where the project has settings for it; without pytest's settings
         C(manage.py test), or pytest where there are tests. They come from the groups of the lockfile for development
@@ -275,7 +276,7 @@ steps:
     - {name: script build, argv: [/usr/bin/npm, run, build], seconds: 2.4}
 dependencies:
   description: How the dependencies for Node got there. Null without a package manager.
-  returned: success
+  returned: success, and when a step failed
   type: dict
   sample:
     package_manager: npm
@@ -296,7 +297,7 @@ dependencies:
       type: str
 python:
   description: How the virtual environment got there. Null without one.
-  returned: success
+  returned: success, and when a step failed
   type: dict
   sample:
     installer: uv

@@ -80,7 +80,7 @@ options:
     description:
       - Seconds to watch the new generation after the cutover. A restart, health checks that fail three times in a row
         (or as often as their C(failures) says) or too much memory is a breach.
-      - Only when it is over the release is marked proven.
+      - Only when it is over the release is marked proven, or awaits its confirmation (O(confirm_timeout)).
     type: float
     default: 0
   memory_growth_max:
@@ -94,6 +94,13 @@ options:
         case.
     type: bool
     default: true
+  past_migrations:
+    description:
+      - Whether a rollback may go back over an V(irreversible) migration, see M(zerodown.pm2.migration). The data of
+        then does not come back with it.
+      - After a V(contract) one a rollback warns. A breach in the bake reverts over neither of them.
+    type: bool
+    default: false
   keep:
     description: How many releases to keep, see O(zerodown.pm2.release#module:keep).
     type: int
@@ -111,8 +118,24 @@ options:
   force:
     description:
       - End the other cutover instead of waiting for it. What it has begun is undone or finished first.
+      - A release that awaits the confirmation of another rollout is replaced all the same. When this cutover fails,
+        that one is awaited as before.
     type: bool
     default: false
+  confirm_timeout:
+    description:
+      - A dead-man timer. With more than V(0), the release is not marked proven at the end. It awaits its confirmation
+        by M(zerodown.pm2.confirmation) for this many seconds, counted from the end of the bake. When none came, the
+        host goes back by itself to the last proven release. Nobody needs to reach it for that.
+      - It is written down before anything is touched, so that neither a kill nor a reboot of the host loses it.
+      - The release that is live already and has proven itself awaits nothing.
+      - With the same O(rollout) again, the time begins anew.
+      - Meanwhile a cutover of another rollout, or of none, is refused, unless O(force). O(state=rolled_back) is not.
+    type: float
+    default: 0
+  rollout:
+    description: The id of the rollout that this cutover is part of. Required with O(confirm_timeout).
+    type: str
   start_timeout:
     description: Seconds that the daemon may take to start.
     type: float
@@ -154,6 +177,26 @@ EXAMPLES = r"""
     env:
       PORT: 3000
     min_healthy_time: 5
+
+- name: Let a release go live, and go back by itself unless it is confirmed within 5 minutes
+  zerodown.pm2.cutover:
+    path: /srv/shop
+    release: 20260131T140509Z-1f3a9c2e
+    apps:
+      - name: shop
+        script: server.js
+        cwd: /srv/shop/releases/20260131T140509Z-1f3a9c2e
+        instances: 2
+        env:
+          PORT: 3000
+    rollout: r-20260131-1
+    confirm_timeout: 300
+
+- name: Go back although data was removed since
+  zerodown.pm2.cutover:
+    path: /srv/shop
+    state: rolled_back
+    past_migrations: true
 
 - name: Go back to the last proven release
   zerodown.pm2.cutover:
@@ -257,6 +300,11 @@ repaired:
   elements: str
   returned: success
   sample: []
+awaiting:
+  description: What M(zerodown.pm2.release_info) returns of the confirmation that the release awaits.
+  type: dict
+  returned: success, when it does; and when the confirmation of another rollout is awaited
+  sample: {release: 20260131T140509Z-1f3a9c2e, rollout: r-20260131-1, by: anna, remaining: 300.0}
 timings:
   description: Seconds of each step. C(prove) has O(min_healthy_time) in it, C(bake) O(bake_time).
   type: dict
@@ -309,13 +357,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.zerodown.pm2.plugins.module_utils import (
     _deploy_log,
     _journal,
+    _migrations,
     _record,
     _runner,
 )
 from ansible_collections.zerodown.pm2.plugins.module_utils._activate import may_go_live
 from ansible_collections.zerodown.pm2.plugins.module_utils._app import ONLINE, apps_argument
-from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import keep_watch, perform, preview
+from ansible_collections.zerodown.pm2.plugins.module_utils._cutover import perform, preview
 from ansible_collections.zerodown.pm2.plugins.module_utils._cutover_options import cutover_arguments, header_secrets
+from ansible_collections.zerodown.pm2.plugins.module_utils._dead_man import keep_watch
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._health_spec import parse, smoke_arguments
 from ansible_collections.zerodown.pm2.plugins.module_utils._home import Home
@@ -358,7 +408,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
         receive(aside)
         return {**result, "release": release}
     what = "the cutover of {0}".format(", ".join(order.names))
-    result = _runner.run(perform_it, what, receive, lambda: keep_watch(order, settings))
+    result = _runner.run(perform_it, what, receive, lambda: keep_watch(order.names, layout, settings))
     return {**result, **({"abandoned": abandoned} if abandoned else {})}
 
 
@@ -390,6 +440,7 @@ def _target(
                 overview.live or "any other"
             )
         )
+    _migrations.may_go_back(overview.events, target, parameters["past_migrations"], warn)
     return target, overview.live
 
 
@@ -447,12 +498,14 @@ def _order(
     settings: Settings,
 ) -> Order:
     settings.home.check_owner()
-    for name in ("min_healthy_time", "bake_time", "lock_timeout"):
+    for name in ("min_healthy_time", "bake_time", "lock_timeout", "confirm_timeout"):
         # not (… >= 0): NaN is no time either
         if not 0 <= parameters[name] <= DAY:
             raise Pm2Error("{0} must be from 0 to {1} seconds.".format(name, DAY))
     if parameters["gate"] == "full" and not (parameters["min_healthy_time"] < parameters["healthy_deadline"] <= DAY):
         raise Pm2Error("healthy_deadline must be longer than min_healthy_time and at most {0} seconds.".format(DAY))
+    if parameters["confirm_timeout"] and not (parameters["rollout"] and layout and parameters["state"] == LIVE):
+        raise Pm2Error("confirm_timeout needs path and rollout, and state live.")
     return Order(
         apps=declared_apps([{**entry, "state": None} for entry in entries], ONLINE, settings),
         entries=entries,
@@ -471,6 +524,8 @@ def _order(
         keep=parameters["keep"],
         lock_timeout=parameters["lock_timeout"],
         force=parameters["force"],
+        confirm_timeout=parameters["confirm_timeout"],
+        rollout=parameters["rollout"],
     )
 
 
@@ -490,11 +545,14 @@ def main() -> None:
             "bake_time": {"type": "float", "default": 0.0},
             "memory_growth_max": {"type": "float"},
             "auto_revert": {"type": "bool", "default": True},
+            "past_migrations": {"type": "bool", "default": False},
             "keep": {"type": "int", "default": 5},
             "by": {"type": "str"},
             "reason": {"type": "str"},
             "lock_timeout": {"type": "float", "default": 60.0},
             "force": {"type": "bool", "default": False},
+            "confirm_timeout": {"type": "float", "default": 0.0},
+            "rollout": {"type": "str"},
             "start_timeout": {"type": "float", "default": 30.0},
             "log_lines": {"type": "int", "default": 20},
             **COMMON_ARGUMENTS,

@@ -297,6 +297,7 @@ release:
     proven: false
     bad: false
     reason: null
+    migrations: []
   contains:
     id:
       description: Its id. In check mode the one it would get if it were staged now.
@@ -357,6 +358,23 @@ release:
     reason:
       description: The reason given with the verdict, or null.
       type: str
+    migrations:
+      description: What M(zerodown.pm2.migration) ran for it, or another host.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Its name.
+          type: str
+        class:
+          description: V(expand), V(contract) or V(irreversible).
+          type: str
+        time:
+          description: When, in UTC.
+          type: str
+        seconds:
+          description: How long it took. Null when another host ran it.
+          type: float
 live:
   description: The id of the live release afterwards, or null.
   returned: success

@@ -79,6 +79,48 @@ releases:
       live: true
       proven: true
       bad: false
+awaiting:
+  description: The confirmation that the live release awaits, or null.
+  returned: success
+  type: dict
+  sample:
+    release: 20260131T140509Z-1f3a9c2e
+    previous: 20260130T090000Z-77aa01bc
+    rollout: r-20260131-1
+    by: anna
+    reason: null
+    timeout: 300.0
+    since: '2026-01-31T14:06:11Z'
+    until: '2026-01-31T14:11:42Z'
+    remaining: 212.4
+  contains:
+    release:
+      description: The id of the release.
+      type: str
+    previous:
+      description: The id of the release that was live before, or null.
+      type: str
+    rollout:
+      description: The id of the rollout that is to be confirmed.
+      type: str
+    by:
+      description: Whose rollout it is.
+      type: str
+    reason:
+      description: Why, or null.
+      type: str
+    timeout:
+      description: The seconds that the confirmation may take.
+      type: float
+    since:
+      description: When the cutover began, in UTC.
+      type: str
+    until:
+      description: When the host goes back by itself, in UTC. Null while the cutover runs.
+      type: str
+    remaining:
+      description: The seconds until then. Null while the cutover runs.
+      type: float
 log:
   description: The newest entries of the deploy log, oldest first.
   returned: success
@@ -97,7 +139,9 @@ log:
       description: When, in UTC.
       type: str
     event:
-      description: V(live), V(rollback), V(proven), V(bad) or V(removed).
+      description:
+        - V(live), V(rollback), V(proven), V(bad), V(withdrawn), V(removed), or V(migrated) with C(name), C(class) and
+          C(seconds) of a migration.
       type: str
     release:
       description: The id of the release.
@@ -114,13 +158,18 @@ log:
     reason:
       description: Why, or null.
       type: str
+    rollout:
+      description: The id of the rollout.
+      type: str
+      returned: when it was confirmed or withdrawn
 """
 
+import time
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.zerodown.pm2.plugins.module_utils import _module, _stage
+from ansible_collections.zerodown.pm2.plugins.module_utils import _confirmation, _module, _stage
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 from ansible_collections.zerodown.pm2.plugins.module_utils._release import Layout
 
@@ -140,7 +189,9 @@ def main() -> None:
 def work(module: AnsibleModule) -> Dict[str, Any]:
     if module.params["events"] < 0:
         raise Pm2Error("events must be 0 or more.")
-    now = _stage.read(Layout.at(module.params["path"]))
+    layout = Layout.at(module.params["path"])
+    now = _stage.read(layout)
+    awaiting = _confirmation.read(layout)
     return {
         "changed": False,
         "exists": bool(now.releases or now.events),
@@ -148,6 +199,7 @@ def work(module: AnsibleModule) -> Dict[str, Any]:
         "previous": now.previous,
         "rollback_target": now.rollback_target(module.params["rollback_to"]),
         "rollback_targets": now.rollback_targets,
+        "awaiting": _confirmation.as_data(awaiting, time.time()) if awaiting and awaiting.release == now.live else None,
         "releases": [now.describe(release) for release in now.releases],
         "log": now.events[len(now.events) - module.params["events"] :] if module.params["events"] else [],
     }

@@ -285,6 +285,25 @@ def test_a_rollback_to_the_standby(app: Web, haproxy: Haproxy) -> None:
     assert app.release("v2")["bad"]
 
 
+@pytest.mark.parametrize("by_itself", [False, True], ids=["asked for", "by itself"])
+def test_what_nobody_confirms_goes_back_to_the_standby(app: Web, haproxy: Haproxy, by_itself: bool) -> None:
+    app.go_live()
+    pids = set(app.pids())
+    rollout: dict[str, Any] = {"path": str(app.root), "release": "v2", "rollout": "r1"}
+    with traffic(app, haproxy) as load:
+        app.cutover(app.stage("good", "v2"), rollout="r1", confirm_timeout=2.0 if by_itself else 600.0)
+        if not by_itself:
+            assert app.module("confirmation", **rollout, state="withdrawn")["plan"][0]["proof"] == "warm"
+        wait_for(lambda: not (app.root / "unconfirmed.json").exists(), "it does not go back")
+        after = load.mark()
+    load.assert_only("v1", "v2")
+    load.assert_only("v1", since=after)
+    assert haproxy.states() == BLUE_SERVES
+    assert set(app.pids()) == pids
+    app.assert_serves("v1", 1, mode="fork")
+    assert not app.release("v2")["bad"]
+
+
 def test_a_rollback_to_a_standby_that_died(app: Web, haproxy: Haproxy) -> None:
     """Then the release is started anew."""
     app.go_live()

@@ -125,6 +125,10 @@ def test_a_port_that_somebody_else_has(
         assert f"port {port} is taken by process {os.getpid()} (" in message
         assert message in json.dumps(app(declared, check=True)["warnings"])
     app(declared)
+    wait_for(lambda: listens(port), "the app does not listen")
+    # what is not in the daemon's own hands is not for another app's workers
+    cluster = {"name": "other", "script": str(scripts / "server.js"), "port": port, "instances": 1}
+    assert f"port {port} is taken by process" in app(cluster, fails=True)["msg"]
     # its own port is not taken, neither for a restart nor in another mode
     app({**declared, "state": "restarted"})
     app({**declared, "instances": 2})

@@ -390,3 +390,21 @@ def test_check_mode_leaves_the_home_alone(app: App, repository: Repository) -> N
 
     # a suite beside this one may run npm, too; check mode would leave one each time
     assert not all(leaves_a_log() for _attempt in range(5))
+
+
+def test_checks_beside_what_is_declared(app: App, repository: Repository) -> None:
+    """What the project says comes first; what is declared has its own order, and nothing is run twice."""
+    scripts = dict.fromkeys(("lint", "test", "build", "generate"), "node -e 0")
+    package = {"name": "shop", "version": "1.0.0", "scripts": scripts}
+    repository.write({"package.json": json.dumps(package), "app.py": "", "test_app.py": ""})
+    release = str(app.stage(repository.source, needs_build=True)["release"]["id"])
+    planned = app.build(
+        release,
+        check=True,
+        checks=True,
+        scripts=["generate", "build"],
+        steps=[{"name": "pytest", "argv": ["true"]}],
+        lockfile_required=False,
+    )
+    names = [step["name"] for step in planned["steps"]]
+    assert names == ["install", "script lint", "script test", "script generate", "script build", "pytest"]

@@ -10,6 +10,7 @@ Several apps run under one daemon. The process that runs a cutover on a host is 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ import signal
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,13 @@ def at(point: object) -> Iterator[None]:
         raise AssertionError(f"{point}: {error}") from error
 
 
+def stopping(point: Point, directory: Path) -> str:
+    """What lets a module, and the processes that it leaves behind, stop at this point: ``reached`` appears in the
+    directory then, and it goes on when ``go`` does."""
+    order = {**vars(point), "reached": str(directory / "reached"), "go": str(directory / "go")}
+    return f"\n{_PRELUDE}\n_stop_at({order!r})\n"
+
+
 class Stopped:
     """A run of ``cutover`` that stops at a point. Made by :meth:`App.stopped`.
 
@@ -315,6 +323,7 @@ class Host:
             if not re.fullmatch(r"preload-[0-9a-f]{8}\.cjs|python-[0-9a-f]{8}", name)
             # where its traffic goes, for the next boot
             and not name.endswith(".proxy")
+            and not (name.endswith(".awaiting") and _is_awaited(self.home / "gate" / name))
             # empty: its last holder ended well
             and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
             and not (re.fullmatch(r"\d+(-\d+)?", name) and int(name.split("-")[0]) in live)
@@ -393,13 +402,22 @@ class App:
         return {"path": str(self.root), **times, **what, **options}
 
     @contextlib.contextmanager
-    def stopped(self, point: Point, release: str | None, prelude: str = "", **options: Any) -> Iterator[Stopped]:
-        """A run that has come to this point and waits there."""
+    def stopped(
+        self,
+        point: Point,
+        release: str | None,
+        prelude: str = "",
+        run: Callable[..., dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> Iterator[Stopped]:
+        """A run that has come to this point and waits there.
+
+        :param run: what is run, with ``prelude`` and the options, instead of a cutover to the release.
+        """
         with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as pool:
             directory = Path(name)
-            order = {**vars(point), "reached": str(directory / "reached"), "go": str(directory / "go")}
-            prelude = f"{prelude}\n{_PRELUDE}\n_stop_at({order!r})\n"
-            future = pool.submit(self.cutover, release, prelude=prelude, **options)
+            run = run or functools.partial(self.cutover, release)
+            future = pool.submit(run, prelude=prelude + stopping(point, directory), **options)
             try:
                 stopped = Stopped(future, directory, point)
                 yield stopped
@@ -557,6 +575,10 @@ class Traffic:
             load.stop()
         with self._stack:
             self._ended += zip(starts, [load.result() for load in self._loads], strict=True)
+
+
+def _is_awaited(sign: Path) -> bool:
+    return Path(sign.read_text(), "unconfirmed.json").exists()
 
 
 def _describe(pid: int) -> str:

@@ -70,6 +70,11 @@ _KINDS = {
     "good": _Kind("serve();\n"),
     "ignores_signals": _Kind("process.on('SIGINT', () => {});\nprocess.on('SIGTERM', () => {});\nserve();\n"),
     "throws_at_boot": _Kind("throw new Error('boom at boot');\n"),
+    # on the host of that name only
+    "throws_on": _Kind(
+        "if (require('os').hostname() === how.host) throw new Error(`cannot run on ${how.host}`);\nserve();\n",
+        {"host": None},
+    ),
     "syntax_error": _Kind("serve(;\n"),
     "missing_module": _Kind("require('no-such-module');\nserve();\n"),
     # it ignores PORT

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 TESTS = Path(__file__).resolve().parents[1]
-LONGEST = 180.0
+LONGEST = 600.0
 START_TIMEOUT = 60.0
 
 

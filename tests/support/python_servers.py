@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import subprocess
 import sys
 from pathlib import Path
 
 from dev.pythons import interpreter
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.virtual_environments import ROOT, made_once
 
 
 def python_servers(version: str | None = None) -> Path:
@@ -21,17 +19,7 @@ def python_servers(version: str | None = None) -> Path:
 
     :param version: of Python; by default that of the tests.
     """
+    python = interpreter(version) if version else sys.executable
+    assert python, f"there is no Python {version}"
     pins = ROOT / "tests" / f"python-servers{'-' + version if version else ''}.txt"
-    venv = ROOT / ".dev" / "python-servers" / (version or "own")
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    with venv.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        made_of = venv / "made-of"
-        wanted = pins.read_text()
-        if not made_of.exists() or made_of.read_text() != wanted:
-            python = interpreter(version) if version else sys.executable
-            assert python, f"there is no Python {version}"
-            subprocess.run([python, "-m", "venv", "--clear", str(venv)], check=True)
-            subprocess.run([str(venv / "bin" / "pip"), "install", "-qq", "-r", str(pins)], check=True)
-            made_of.write_text(wanted)
-    return venv / "bin"
+    return made_once(ROOT / ".dev" / "python-servers" / (version or "own"), pins, str(python))

@@ -274,6 +274,7 @@ class Web:
             # empty: its last holder ended well
             # where its traffic goes, for the next boot
             and not name.endswith(".proxy")
+            and not (name.endswith(".awaiting") and (self.root / "unconfirmed.json").exists())
             and not (name.endswith(".lock") and (self.home / "gate" / name).stat().st_size == 0)
             and name.split("-")[0] not in live
         ]

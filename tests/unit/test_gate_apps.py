@@ -117,6 +117,12 @@ def test_does_not_boot(start: Start, kind: str, code: int, error: str) -> None:
     assert error in output
 
 
+def test_does_not_boot_on_one_host(start: Start) -> None:
+    ended, output = start("throws_on", host=socket.gethostname()).end()
+    assert ended == 1
+    assert f"Error: cannot run on {socket.gethostname()}" in output
+
+
 def test_wrong_port(start: Start) -> None:
     port = find_free_port()
     app = start("wrong_port", port=port)

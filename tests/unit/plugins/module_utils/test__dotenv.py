@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ansible_collections.zerodown.pm2.plugins.module_utils._dotenv import encode
+from ansible_collections.zerodown.pm2.plugins.module_utils._dotenv import decode, encode
 from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Error
 
 
@@ -35,6 +37,11 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._errors import Pm2Err
 )
 def test_values(value: Any, text: str) -> None:
     assert encode({"NAME": value}).decode() == f"NAME={text}\n"
+
+
+@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), st.text("ab'\"\\ =#\n$é")))
+def test_what_is_written_is_read(variables: dict[str, str]) -> None:
+    assert decode(encode(variables).decode()) == variables
 
 
 def test_names_are_in_order() -> None:

@@ -33,7 +33,7 @@ def test_a_listener_is_found(family: int, address: str) -> None:
         listener.listen()
         (found,) = listeners(port)
         assert found.uid == os.geteuid()
-        assert foreign_holder(port, []) == f"process {os.getpid()} ({name_of(os.getpid())})"
+        assert str(foreign_holder(port, [])) == f"process {os.getpid()} ({name_of(os.getpid())})"
         assert foreign_holder(port, [os.getpid()]) is None
     assert foreign_holder(port, []) is None
 
@@ -60,6 +60,8 @@ def test_a_child_of_our_own_process_is_our_own() -> None:
         assert child.stdout
         child.stdout.readline()
         assert foreign_holder(port, [os.getpid()]) is None
-        assert str(child.pid) in (foreign_holder(port, []) or "")
+        holder = foreign_holder(port, [])
+        assert holder
+        assert holder.pid == child.pid
     finally:
         child.communicate(b"\n", timeout=60)

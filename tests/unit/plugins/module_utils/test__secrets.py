@@ -20,9 +20,13 @@ def test_only_secrets_are_blanked_out() -> None:
         "DB_PASSWORD": "hunter22",
         "API_TOKEN": "abc",
         "DATABASE_URL": "postgres://shop:hunter23@db/shop",
+        "QUEUE_URL": "amqp://shop:hunt%2Fer24@mq/",
         "HOME_URL": "https://example.com/",
     }
-    assert secret_values([environment]) == {"hunter22", "postgres://shop:hunter23@db/shop"}
+    assert secret_values([environment]) == {
+        *("hunter22", "postgres://shop:hunter23@db/shop", "hunter23"),
+        *("amqp://shop:hunt%2Fer24@mq/", "hunt%2Fer24", "hunt/er24"),
+    }
 
 
 def test_a_header_is_a_secret_with_its_parts() -> None:
