@@ -1,0 +1,60 @@
+# Copyright (c) 2026, The zerodown.pm2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a push to a running app: a real repository, ansible-rulebook, the playbook deploy, PM2."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from pathlib import Path
+
+from releases.conftest import make_repository
+from support.deliveries import Sent
+from support.pm2_host import find_free_port, pm2_package, private_home
+from support.rulebook import Rulebook, need_java
+
+SERVER = "require('http').createServer((q, s) => s.end('VERSION')).listen(process.env.PORT, '127.0.0.1')\n"
+
+
+def test_a_push_goes_live(tmp_path: Path) -> None:
+    need_java()
+    repository = make_repository(tmp_path / "repository")
+    port = find_free_port()
+
+    def answer() -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+                text: str = response.read().decode()
+        except OSError:
+            return ""
+        return text
+
+    with private_home() as home:
+        app = {
+            "name": "shop",
+            "source": {"type": "git", "repo": str(repository.path), "version": "main"},
+            "needs_build": False,
+            "min_healthy_time": 1,
+            "processes": [{"script": "server.js", "instances": 2, "env": {"PORT": port}, "health": [{"path": "/"}]}],
+        }
+        variables = {
+            "pm2_scope": "user",
+            "pm2_home": str(home),
+            "pm2_executable": str(pm2_package("7") / "bin" / "pm2"),
+            "node_executable": shutil.which("node"),
+            "pm2_apps_root": str(tmp_path / "apps"),
+            "pm2_apps": [app],
+        }
+        rulebook = Rulebook(tmp_path / "controller", variables, stand_ins=("ci",))
+        with rulebook.running():
+            for version in ("one", "two"):
+                pushed = repository.write({"server.js": SERVER.replace("VERSION", version)})
+                assert rulebook.post(Sent(pushed).gitea())[0] == 202
+                rulebook.wait_until_ran("ci", "ended", pushed)
+                rulebook.wait_until_idle()
+                assert answer() == version, rulebook.log.read_text()
+    events = [json.loads(line) for line in (tmp_path / "apps/shop/deploys.jsonl").read_text().splitlines()]
+    assert any(event.get("by") == "anna" and "was pushed to" in event.get("reason", "") for event in events), events
