@@ -33,6 +33,8 @@ system_packages() {
         [[ -x /usr/sbin/haproxy ]] || needed+=(haproxy)
         [[ -x /usr/sbin/nginx ]] || needed+=(nginx-light)
         type -P openssl >/dev/null || needed+=(openssl)
+        # big, and only for the suite eda, which skips what it cannot run: nothing to stop a person without root for
+        [[ $EUID != 0 ]] || type -P java >/dev/null || needed+=(default-jre-headless)
     fi
     if ((${#needed[@]} == 0)); then
         return

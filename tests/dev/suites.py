@@ -67,9 +67,10 @@ CHECK = [
 ]
 
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-UNDER_LOAD = "cutover"
-# the rows of the table of releases; molecule/cutover/verify.yml
+UNDER_LOAD = ("cutover", "fleet")
+# the rows of the table of releases, and rollouts that lose nobody; verify.yml of these scenarios
 RELEASES_ONLY = "ZERODOWN_CUTOVER_TESTS=tests/hosts_cutover/test_releases.py"
+ROLLOUTS_ONLY = "ZERODOWN_FLEET_TESTS=tests/hosts_fleet/test_rollout.py"
 # what may happen in the middle of a canary, too; molecule/python/verify.yml
 WHOLE = "ZERODOWN_WHOLE=1"
 
@@ -78,7 +79,7 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
     return Suite(name, "tests/hosts/run.sh", " ".join(scenarios), "{failed}", alone=alone, hosts=True, timeout=2400)
 
 
-FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside", "_proxy"))
+FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside", "_proxy", "_confirmation"))
 
 # where tests are marked "whole"
 WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
@@ -88,7 +89,8 @@ WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
     replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
-    replace(hosts("hosts-faults", [UNDER_LOAD, "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
+    replace(hosts("hosts-faults", ["cutover", "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
+    hosts("hosts-fleet-faults", ["fleet"], alone=True),
 ]
 # the long ones first, so that the lanes end together
 TEST = [
@@ -101,17 +103,20 @@ TEST = [
         alone=True,
         timeout=2400,
     ),
-    replace(hosts("hosts-cutover", [UNDER_LOAD], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
-    hosts("hosts", [name for name in SCENARIOS if name != UNDER_LOAD]),
+    replace(hosts("hosts-cutover", ["cutover"], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
+    replace(hosts("hosts-fleet", ["fleet"], alone=True), command=f"env {ROLLOUTS_ONLY} tests/hosts/run.sh"),
+    hosts("hosts", [name for name in SCENARIOS if name not in UNDER_LOAD]),
     # they mostly wait; by file, because the options of one version are tried in one daemon
     pytest("daemon", "-n 2 --dist loadfile -m not(whole) tests/daemon"),
     pytest("apps", "-m not(whole) tests/apps"),
+    replace(pytest("roles", "-n 2 --dist worksteal tests/roles"), timeout=3000),
+    # they mostly wait for ansible-rulebook
+    pytest("eda", "-n 2 --dist worksteal tests/eda"),
     pytest("releases", "tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py", may_skip=True),
     pytest("package", "tests/package"),
     pytest("guides", "tests/docs"),
-    pytest("roles", "tests/roles"),
     pytest("demo", "tests/demo"),
     *CHECK,
 ]

@@ -74,6 +74,7 @@ except KeyboardInterrupt:
     "checkout/server.js": (
         "require('http').createServer((q, s) => s.end(JSON.stringify({status: 'ok'}))).listen(process.env.PORT)"
     ),
+    "checkout/migrate.js": "require('node:assert').ok(process.env.DATABASE_URL)",
 }
 
 
@@ -126,7 +127,7 @@ def home() -> Iterator[Path]:
         yield path
 
 
-@pytest.mark.parametrize("guide", ["processes", "releases", "cutover", "boot", "python"])
+@pytest.mark.parametrize("guide", ["processes", "releases", "cutover", "migrations", "boot", "python"])
 def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: Path) -> None:
     tasks = tasks_of(ROOT / "docs" / f"{guide}.md")
     assert tasks
@@ -151,7 +152,7 @@ def test_the_tasks_of_a_guide_run(guide: str, srv: Path, home: Path, tmp_path: P
 
 
 def declarations() -> list[Any]:
-    guides = ("releases", "cutover", "python", "proxy")
+    guides = ("releases", "artifacts", "fleet", "cutover", "migrations", "hooks", "python", "proxy")
     pages = [ROOT / "README.md", *(ROOT / "docs" / f"{guide}.md" for guide in guides)]
     return [
         pytest.param(block["pm2_apps"], id=page.stem)
@@ -165,6 +166,26 @@ def declarations() -> list[Any]:
 def test_a_declaration_passes_the_role(apps: list[dict[str, Any]], tmp_path: Path) -> None:
     """The role's own check of its arguments; no task of it matches the tag, so nothing is deployed."""
     role = {"ansible.builtin.import_role": {"name": "zerodown.pm2.app"}, "vars": {"app_list": apps}}
+    output = playbook(tmp_path, [{"hosts": "all", "gather_facts": False, "tasks": [role]}], "--tags", "none-of-them")
+    assert "Validating arguments against arg spec" in output
+
+
+def settings() -> list[Any]:
+    return [
+        pytest.param(block, id=f"{guide}-{'-'.join(block)}")
+        for guide in ("fleet", "hooks")
+        for block in examples(DOCS / f"{guide}.md")
+        if isinstance(block, dict) and all(name.startswith("deploy_") for name in block)
+    ]
+
+
+@pytest.mark.parametrize("setting", settings())
+def test_a_setting_passes_the_role(setting: dict[str, Any], tmp_path: Path) -> None:
+    apps = [{"name": "shop", "source": {"type": "git"}, "processes": [{"script": "a.js"}]}]
+    role = {
+        "ansible.builtin.import_role": {"name": "zerodown.pm2.app"},
+        "vars": {"app_list": apps, **setting, "vault_slack_url": "https://hooks.example.com"},
+    }
     output = playbook(tmp_path, [{"hosts": "all", "gather_facts": False, "tasks": [role]}], "--tags", "none-of-them")
     assert "Validating arguments against arg spec" in output
 

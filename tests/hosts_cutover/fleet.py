@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The hosts of molecule/cutover, as a person at the controller has them: playbooks, ssh, and the app over HTTP."""
+"""The hosts of a scenario that deploys the app ``web``, as a person at the controller has them: playbooks, ssh, and the
+app over HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 from support.ansible_output import failed
 from support.gate_apps import write_release
@@ -31,7 +32,6 @@ from support.web import Traffic
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TOOL = str(ROOT / "tests" / "hosts" / "hosts")
-INVENTORIES = [str(ROOT / "tests" / "hosts" / "inventory.sh"), str(ROOT / "molecule/cutover/inventory/hosts.yml")]
 USER = "shop"
 HOME = f"/var/lib/{USER}"
 APP = f"/srv/{USER}/web"
@@ -235,14 +235,24 @@ class Host:
 
 
 class Fleet:
-    """All hosts. What is done to them is done to all at once, as a user would."""
+    """All hosts. What is done to them is done to all at once, as a user would.
+
+    :ivar scenario: whose hosts they are.
+    :ivar others: those that have no app.
+    :ivar ssh_args: of each controller.
+    """
+
+    scenario: ClassVar[str] = "cutover"
+    others: ClassVar[tuple[str, ...]] = ()
+    # no connection that outlives its host, or is shared with another controller
+    ssh_args: ClassVar[str] = "-o ControlMaster=no"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         output = subprocess.run([TOOL, "inventory"], check=True, capture_output=True, text=True).stdout
         inventory = json.loads(output)
         common = inventory["testhosts"]["vars"]
-        self.hosts = [
+        hosts = [
             Host(
                 name,
                 variables["ansible_host"],
@@ -254,7 +264,9 @@ class Fleet:
             )
             for name, variables in sorted(inventory["_meta"]["hostvars"].items())
         ]
-        assert self.hosts, "make the hosts first: molecule converge --scenario-name cutover"
+        assert hosts, f"make the hosts first: molecule converge --scenario-name {self.scenario}"
+        self.hosts = [host for host in hosts if host.name not in self.others]
+        self.balancers = [host for host in hosts if host.name in self.others]
         self.each(Host.make_stoppable)
         self._released = 0
         self._controllers: list[Controller] = []
@@ -292,7 +304,8 @@ class Fleet:
         """Begin to run a playbook of the collection, with a controller's directory of its own."""
         home = self.directory / f"controller-{time.monotonic_ns()}"
         home.mkdir()
-        inventories = [f"--inventory={path}" for path in INVENTORIES]
+        paths = ["tests/hosts/inventory.sh", f"molecule/{self.scenario}/inventory/hosts.yml"]
+        inventories = [f"--inventory={ROOT / path}" for path in paths]
         process = subprocess.Popen(
             ["ansible-playbook", f"zerodown.pm2.{playbook}", *inventories, "-e", json.dumps(variables), *arguments],
             cwd=home,
@@ -301,9 +314,9 @@ class Fleet:
                 "ANSIBLE_CONFIG": str(ROOT / "tests" / "dev" / "ansible.cfg"),
                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".dev" / "collections"),
                 "ANSIBLE_HOME": str(home),
+                "XDG_STATE_HOME": str(self.directory),
                 "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
-                # no connection that outlives its host, or is shared with another controller
-                "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",
+                "ANSIBLE_SSH_ARGS": self.ssh_args,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -68,7 +68,7 @@ def ansible_doc(installed: Path, *arguments: str) -> Any:
 def test_nothing_ships_that_users_have_no_use_for(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         names = archive.getnames()
-    allowed = {"changelogs", "docs", "meta", "playbooks", "plugins", "roles"}
+    allowed = {"changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles"}
     assert {name.split("/")[0] for name in names if "/" in name} <= allowed
     assert not [name for name in names if name.endswith((".pyc", ".log"))]
 
