@@ -67,11 +67,10 @@ CHECK = [
 ]
 
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-UNDER_LOAD = ("cutover", "fleet")
-# the rows of the table of releases, and rollouts that lose nobody; verify.yml of these scenarios
+UNDER_LOAD = ["cutover", "fleet"]
+# the rows of the table of releases; molecule/cutover/verify.yml
 RELEASES_ONLY = "ZERODOWN_CUTOVER_TESTS=tests/hosts_cutover/test_releases.py"
-ROLLOUTS_ONLY = "ZERODOWN_FLEET_TESTS=tests/hosts_fleet/test_rollout.py"
-# what may happen in the middle of a canary, too; molecule/python/verify.yml
+# what may happen in the middle of a canary or a rollout, too; molecule/python/verify.yml, tests/hosts_fleet/conftest.py
 WHOLE = "ZERODOWN_WHOLE=1"
 
 
@@ -89,8 +88,7 @@ WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
     replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
-    replace(hosts("hosts-faults", ["cutover", "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
-    hosts("hosts-fleet-faults", ["fleet"], alone=True),
+    replace(hosts("hosts-faults", [*UNDER_LOAD, "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
 ]
 # the long ones first, so that the lanes end together
 TEST = [
@@ -104,7 +102,7 @@ TEST = [
         timeout=2400,
     ),
     replace(hosts("hosts-cutover", ["cutover"], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
-    replace(hosts("hosts-fleet", ["fleet"], alone=True), command=f"env {ROLLOUTS_ONLY} tests/hosts/run.sh"),
+    hosts("hosts-fleet", ["fleet"], alone=True),
     hosts("hosts", [name for name in SCENARIOS if name not in UNDER_LOAD]),
     # they mostly wait; by file, because the options of one version are tried in one daemon
     pytest("daemon", "-n 2 --dist loadfile -m not(whole) tests/daemon"),
