@@ -63,6 +63,11 @@ class BalancedFleet(Fleet):
     def start(self, playbook: str, *arguments: str, **variables: Any) -> Controller:
         return super().start(playbook, *arguments, **{"pm2_hosts": "web", **variables})
 
+    def start_deploy(self, version: str, timer: float) -> Controller:
+        """:param timer: seconds after which a host that hears nothing goes back."""
+        # what the longest batch may take is counted in, minutes that a test does not wait for
+        return self.start("deploy", site_version=version, site_confirm_timeout=timer, __app_batch_longest=0)
+
     def through_balancer(self, record: Callable[[str, object], None]) -> Traffic:
         """Requests as users send them, while the block lasts."""
         return Traffic(f"http://{self.balancer.address}/", record, rate=RATE, timeout=TIMEOUT)

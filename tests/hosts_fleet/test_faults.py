@@ -34,7 +34,7 @@ def test_a_host_loses_its_power(fleet: BalancedFleet, record_property: Record, m
     with fleet.through_balancer(record_property) as traffic:
         # committed, so that its boot brings the new one
         second.stop_at("retire" if lost is second else "prove")
-        controller = fleet.start("deploy", site_version=new, site_confirm_timeout=90)
+        controller = fleet.start_deploy(new, timer=105)
         second.stopped()
         cut, start = traffic.mark(), time.monotonic()
         fleet.crash(lost)
@@ -67,7 +67,7 @@ def test_the_controller_is_too_slow(fleet: BalancedFleet, record_property: Recor
     old, new = fleet.live(), fleet.put()
     before = fleet.releases()
     with fleet.through_balancer(record_property) as traffic:
-        controller = fleet.start("deploy", site_version=new, site_confirm_timeout=15)
+        controller = fleet.start_deploy(new, timer=30.5)
         fleet.hosts[2].wait_for_cutover()
         os.killpg(controller.process.pid, signal.SIGSTOP)
         seconds = wait_for(lambda: {host.answer() for host in fleet.hosts[:2]} == {old}, "two hosts to go back")
@@ -76,7 +76,9 @@ def test_the_controller_is_too_slow(fleet: BalancedFleet, record_property: Recor
     record_property("seconds that it stood still", round(seconds))
     assert run.code == 2, run.output
     for host in fleet.hosts[:2]:
-        said = rf"{host.name} went back to \S+ at \S+Z by itself, because release \S+ was not confirmed within 30.5 s"
+        said = (
+            rf"{host.name} went back to \S+ at \S+Z by itself, because release \S+ was not confirmed within 30.5 s by"
+        )
         assert re.search(said, run.text), run.output
     traffic.assert_only(old, new)
     assert fleet.releases() == before

@@ -77,7 +77,7 @@ def test_the_controller_is_killed(fleet: BalancedFleet, record_property: Record)
     old, new = fleet.live(), fleet.put()
     before = fleet.releases()
     with fleet.through_balancer(record_property) as traffic:
-        controller = fleet.start("deploy", site_version=new, site_confirm_timeout=12)
+        controller = fleet.start_deploy(new, timer=27.5)
         fleet.hosts[2].wait_for_cutover()
         controller.kill()
         assert [host.answer() for host in fleet.hosts[:2]] == [new, new]

@@ -111,13 +111,14 @@ def descendants(pid: int) -> set[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether it runs; a zombie that waits for its parent does not."""
+    """Whether it runs; a zombie that waits for its parent does not, unless one of its threads has not ended yet, which
+    keeps its sockets open."""
     with contextlib.suppress(OSError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         if state == "Z":
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        return state not in ("Z", "X")
+        return state not in ("Z", "X") or len(os.listdir(f"/proc/{pid}/task")) > 1
     return False
 
 
