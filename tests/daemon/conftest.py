@@ -24,6 +24,7 @@ PM2_VERSIONS = ["7", "6", "5"]
 # what speaks to the daemon in every shape, starts it, saves and holds workers; the rest runs with the newest and the
 # oldest version.
 WITH_ALL = {"test_rpc", "test_daemon_start", "test_daemon_dump", "test_app_calls", "test_app_info"}
+IN_SHORT = {"test_rpc", "test_daemon_start"}
 WITH_ALL_TESTS = {
     "test_scaling_keeps_the_others_running",
     "test_verbs_need_only_the_name",
@@ -37,8 +38,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pm2_version" in metafunc.fixturenames and not said:
         every = metafunc.module.__name__.rpartition(".")[2] in WITH_ALL or metafunc.function.__name__ in WITH_ALL_TESTS
         versions = PM2_VERSIONS if every else [PM2_VERSIONS[0], PM2_VERSIONS[-1]]
-        # make test has the newest, and the oldest where all speak; make test-faults has what is left
-        short = {PM2_VERSIONS[0], PM2_VERSIONS[-1]} if every else {PM2_VERSIONS[0]}
+        # make test has the newest, and the oldest where the wire is spoken to; make test-faults has what is left
+        spoken = metafunc.module.__name__.rpartition(".")[2] in IN_SHORT
+        short = {PM2_VERSIONS[0], PM2_VERSIONS[-1]} if spoken else {PM2_VERSIONS[0]}
         rows = [
             pytest.param(version, id=f"pm2-{version}", marks=[] if version in short else [pytest.mark.whole])
             for version in versions

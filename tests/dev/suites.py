@@ -67,9 +67,8 @@ CHECK = [
 ]
 
 SCENARIOS = sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml"))
-UNDER_LOAD = ["cutover", "fleet"]
-# the rows of the table of releases; molecule/cutover/verify.yml
-RELEASES_ONLY = "ZERODOWN_CUTOVER_TESTS=tests/hosts_cutover/test_releases.py"
+# real hosts under load: all that may happen to a fleet, and what tests/cutover and tests/roles show on this machine
+UNDER_LOAD = ["cutover", "fleet", "proxy", "python"]
 # what may happen in the middle of a canary or a rollout, too; molecule/python/verify.yml, tests/hosts_fleet/conftest.py
 WHOLE = "ZERODOWN_WHOLE=1"
 
@@ -81,14 +80,14 @@ def hosts(name: str, scenarios: list[str], alone: bool = False) -> Suite:
 FAULTS = tuple(f"tests/cutover/test_faults{part}.py" for part in ("", "_daemon", "_beside", "_proxy", "_confirmation"))
 
 # where tests are marked "whole"
-WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon")
+WITH_WHOLE = ("tests/cutover", "tests/apps", "tests/daemon", "tests/roles")
 
 # kill -9 of everybody at every step, power cuts over ssh, every kind of release with every server: for a machine that
 # has nothing else to do for an hour
 FAULT_TESTS = [
     replace(pytest("faults", f"-n 2 --dist worksteal {' '.join(FAULTS)}"), alone=True, timeout=2400),
     replace(pytest("whole", f"-n 2 --dist worksteal -m whole {' '.join(WITH_WHOLE)}"), alone=True, timeout=3600),
-    replace(hosts("hosts-faults", [*UNDER_LOAD, "python"], alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
+    replace(hosts("hosts-faults", UNDER_LOAD, alone=True), command=f"env {WHOLE} tests/hosts/run.sh"),
 ]
 # the long ones first, so that the lanes end together
 TEST = [
@@ -101,16 +100,15 @@ TEST = [
         alone=True,
         timeout=2400,
     ),
-    replace(hosts("hosts-cutover", ["cutover"], alone=True), command=f"env {RELEASES_ONLY} tests/hosts/run.sh"),
     hosts("hosts-fleet", ["fleet"], alone=True),
     hosts("hosts", [name for name in SCENARIOS if name not in UNDER_LOAD]),
     # they mostly wait; by file, because the options of one version are tried in one daemon
     pytest("daemon", "-n 2 --dist loadfile -m not(whole) tests/daemon"),
     pytest("apps", "-m not(whole) tests/apps"),
-    replace(pytest("roles", "-n 2 --dist worksteal tests/roles"), timeout=3000),
+    replace(pytest("roles", "-n 2 --dist worksteal -m not(whole) tests/roles"), timeout=2400),
     # they mostly wait for ansible-rulebook
     pytest("eda", "-n 2 --dist worksteal tests/eda"),
-    pytest("releases", "tests/releases"),
+    pytest("releases", "-n 2 --dist worksteal tests/releases"),
     Suite("sanity", "env --chdir=tests python -m dev.sanity"),
     Suite("pythons", "python tests/dev/pythons.py", may_skip=True),
     pytest("package", "tests/package"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hosts_cutover.fleet import wait_for
 from hosts_fleet.fleet import BalancedFleet
 
@@ -92,6 +93,7 @@ def test_the_controller_is_killed(fleet: BalancedFleet, record_property: Record)
     fleet.assert_serves(new)
 
 
+@pytest.mark.whole
 def test_a_server_that_was_left_drained(fleet: BalancedFleet) -> None:
     """Also when there is nothing else to do."""
     version = fleet.live()

@@ -144,6 +144,7 @@ def test_stage_alone_starts_nothing(site: Site) -> None:
     assert not (site.home / "rpc.sock").exists()
 
 
+@pytest.mark.whole
 def test_deploy_again_and_over_and_back(site: Site) -> None:
     site.write("one")
     site.succeeds("deploy")

@@ -46,10 +46,11 @@ backend web
 """
 APP = """
 import http.server, sys, time
+SECONDS = {'/slow': 3, '/stuck': 120}
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path == '/slow':
-            time.sleep(3)
+        if self.path in SECONDS:
+            time.sleep(SECONDS[self.path])
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b'ok')
@@ -191,18 +192,13 @@ def test_requests_under_way_end_first(balancers: Balancers) -> None:
 
 
 def test_one_that_does_not_drain_in_time_is_put_back_everywhere_and_fails(balancers: Balancers) -> None:
-    def ask() -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{balancers.ports['lb1']}/slow", timeout=20):
-            pass
-
-    # in turn, so that each server has one
-    clients = [threading.Thread(target=ask) for _ in range(2)]
-    for client in clients:
-        client.start()
-    wait_for(lambda: balancers.sessions() == 2, "the requests do not arrive", 10.0)
-    output = balancers.run("balancers_drain", hosts=("web1",), drain_timeout=0.1, fails=True)
-    for client in clients:
-        client.join()
+    with ExitStack() as stack:
+        # in turn, so that each server has one
+        for _ in range(2):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", balancers.ports["lb1"])))
+            client.sendall(b"GET /stuck HTTP/1.1\r\nHost: shop\r\n\r\n")
+        wait_for(lambda: balancers.sessions() == 2, "the requests do not arrive", 10.0)
+        output = balancers.run("balancers_drain", hosts=("web1",), drain_timeout=0.1, fails=True)
     assert (
         "web1 could not be drained, so nothing of it is changed. On lb1: The server web1 of web gets nothing" in output
     )

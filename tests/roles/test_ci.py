@@ -345,6 +345,7 @@ def test_hosts_that_contradict_each_other_are_refused(fleet: Fleet) -> None:
     assert "None of the selected apps declares ci or artifact" in fleet.fails(CI)
 
 
+@pytest.mark.whole
 def test_each_host_may_have_apps_of_its_own(fleet: Fleet) -> None:
     commit = fleet.commit({"server.js": "1"})
     shop = fleet.declare(ci={"steps": [{"name": "look", "argv": ["true"]}]})
@@ -365,6 +366,7 @@ def test_check_mode_builds_nothing(fleet: Fleet) -> None:
     assert not (fleet.directory / "build").exists()
 
 
+@pytest.mark.whole
 def test_only_the_newest_are_kept(fleet: Fleet) -> None:
     fleet.declare(ci={"steps": [{"name": "look", "argv": ["true"]}]}, artifact={"keep": 2})
     commits = []
@@ -376,6 +378,7 @@ def test_only_the_newest_are_kept(fleet: Fleet) -> None:
     assert len(list((fleet.directory / "store/shop").iterdir())) == 4
 
 
+@pytest.mark.whole
 def test_a_store_at_an_address(fleet: Fleet) -> None:
     commit = fleet.node_app()
     fleet.declare(ci={}, artifact={"dependencies": True}, build={"prune": True})

@@ -37,6 +37,7 @@ def recap(output: str) -> dict[str, int]:
     return {host: int(changed) for host, changed in re.findall(r"^(\w+)\s+: .*changed=(\d+)", output, re.M)}
 
 
+@pytest.mark.whole
 def test_a_good_release_goes_everywhere(fleet: Fleet) -> None:
     fleet.commit("one")
     output = fleet.succeeds("deploy")
@@ -132,6 +133,7 @@ if (process.env.HOST === 'web3') throw new Error('it cannot run here')
 """
 
 
+@pytest.mark.whole
 def test_a_release_that_fails_on_the_last_host_goes_back_everywhere(fleet: Fleet) -> None:
     fleet.commit("one")
     fleet.succeeds("deploy")
@@ -149,6 +151,7 @@ def test_a_release_that_fails_on_the_last_host_goes_back_everywhere(fleet: Fleet
     assert (line["result"], line["hosts"]["web2"]["shop"]["state"]) == ("reverted", "reverted")
 
 
+@pytest.mark.whole
 def test_each_host_for_itself(pair: Fleet) -> None:
     pair.variables["deploy_revert"] = "host"
     pair.commit("one")
@@ -159,6 +162,7 @@ def test_each_host_for_itself(pair: Fleet) -> None:
     assert pair.answers() == ["two", "one"]
 
 
+@pytest.mark.whole
 def test_the_whole_way(pair: Fleet) -> None:
     """Checked, packed, delivered, approved, migrated once, with hooks; and what is red goes nowhere."""
     trace = pair.directory / "trace"

@@ -216,7 +216,11 @@ def test_check_mode_names_what_would_run(fleet: Fleet) -> None:
 # once ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("play", [{}, {"serial": 2}, {"serial": 1}], ids=str)
+@pytest.mark.parametrize(
+    "play",
+    [pytest.param({}, marks=pytest.mark.whole), {"serial": 2}, pytest.param({"serial": 1}, marks=pytest.mark.whole)],
+    ids=str,
+)
 def test_once_means_once_in_the_fleet(fleet: Fleet, play: dict[str, Any]) -> None:
     fleet.hosts = ("web1", "web2", "web3", "web4", "web5", "web6", "web7")
     once, each = fleet.directory / "once", fleet.directory / "each"
@@ -228,6 +232,7 @@ def test_once_means_once_in_the_fleet(fleet: Fleet, play: dict[str, Any]) -> Non
     assert goes_on(output) == sorted(fleet.hosts)
 
 
+@pytest.mark.whole
 def test_once_among_those_that_come_by(fleet: Fleet) -> None:
     """The first host of the play has nothing to deploy."""
     once = fleet.directory / "once"
@@ -239,6 +244,7 @@ def test_once_among_those_that_come_by(fleet: Fleet) -> None:
     assert ran in ("web2", "web3")
 
 
+@pytest.mark.whole
 def test_once_for_each_phase_and_again_for_another(fleet: Fleet) -> None:
     once = fleet.directory / "once"
     hook = {"name": "once", "argv": write(once), "once": True}
@@ -249,7 +255,7 @@ def test_once_for_each_phase_and_again_for_another(fleet: Fleet) -> None:
     assert len(once.read_text().split()) == 2
 
 
-@pytest.mark.parametrize("play", [{}, {"serial": 1}], ids=str)
+@pytest.mark.parametrize("play", [{}, pytest.param({"serial": 1}, marks=pytest.mark.whole)], ids=str)
 def test_where_one_that_runs_once_fails_no_host_goes_on(fleet: Fleet, play: dict[str, Any]) -> None:
     output = fleet.run(
         {"name": "approve", "argv": [sys.executable, "-c", "exit('not today')"], "once": True},
@@ -306,7 +312,7 @@ def test_a_task_file_that_fails(fleet: Fleet, no_log: bool) -> None:
     assert f"The hook mine (shop, before_cutover) failed: its task 'Look twice' failed: {why}" in output
 
 
-@pytest.mark.parametrize("phase", ["on_failure", "on_rollback"])
+@pytest.mark.parametrize("phase", ["on_failure", pytest.param("on_rollback", marks=pytest.mark.whole)])
 def test_what_is_told_of_a_failure_does_not_take_its_place(fleet: Fleet, phase: str) -> None:
     fleet.phase = phase
     (fleet.directory / "bad.yml").write_text("- ansible.builtin.fail: {msg: 'of the hook'}\n")
@@ -408,6 +414,7 @@ def test_a_webhook_gets_the_event_once_signed(fleet: Fleet, web: Web) -> None:
     assert event["host"] in fleet.hosts
 
 
+@pytest.mark.whole
 def test_a_webhook_of_each_host(fleet: Fleet, web: Web) -> None:
     fleet.run({"name": "tell", "notify": "webhook", "url": web.url, "once": False})
     assert sorted(json.loads(body)["host"] for _, _, body in web.posts) == list(fleet.hosts)
@@ -428,12 +435,14 @@ def test_a_webhook_that_refuses_or_is_not_there_is_a_warning(fleet: Fleet, web: 
     assert "WARNING: The hook bad (shop, before_cutover) failed: it cannot be reached" in output
 
 
+@pytest.mark.whole
 def test_a_webhook_that_must_be_told(fleet: Fleet) -> None:
     nobody = f"http://127.0.0.1:{find_free_port()}/{SECRET}"
     output = fleet.run({"name": "gone", "notify": "webhook", "url": nobody, "ignore_errors": False}, fails=True)
     assert goes_on(output) == []
 
 
+@pytest.mark.whole
 def test_slack_gets_a_sentence(fleet: Fleet, web: Web) -> None:
     fleet.phase = "after_cutover"
     fleet.run({"name": "tell", "notify": "slack", "url": web.url})

@@ -24,7 +24,7 @@ import yaml
 
 from support.checkout import ROOT, copy_to
 from support.deliveries import SECRET, Delivery, post
-from support.pm2_host import descendants, find_free_port, is_alive, wait_for
+from support.pm2_host import PATIENCE, descendants, find_free_port, is_alive, wait_for
 from support.virtual_environments import made_once
 
 SOURCE = ROOT / "extensions" / "eda" / "plugins" / "event_source" / "push.py"
@@ -191,7 +191,9 @@ class Rulebook:
         return content
 
     def wait_until_idle(self) -> None:
-        wait_for(
-            lambda: self.mailbox()["waiting"] is None and self.mailbox()["running"] is None,
-            "a push waits or is running",
-        )
+        def is_idle() -> bool:
+            mailbox = self.mailbox()
+            return mailbox["waiting"] is None and mailbox["running"] is None
+
+        # it may be two whole playbooks, beside all else that a busy machine does
+        wait_for(is_idle, "a push waits or is running", timeout=5 * PATIENCE)
