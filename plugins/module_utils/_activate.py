@@ -140,7 +140,7 @@ def withdraw(layout: Layout, awaiting: Awaiting) -> None:
     with _held(layout, False):
         now = read(layout)
         release = now.find(awaiting.release)
-        if release and not withdrawal(now.events, release.id):
+        if release and (withdrawal(now.events, release.id) or {}).get("rollout") != awaiting.rollout:
             by, reason = awaiting.decided_by, awaiting.decided_reason
             _deploy_log.append(
                 layout.log, WITHDRAWN, release.id, release.revision, by, reason, rollout=awaiting.rollout

@@ -48,6 +48,7 @@ class Awaiting:
     :ivar until: likewise; ``None`` while the cutover and its bake run.
     :ivar decided: ``given`` or ``withdrawn``; ``None`` as long as it is open.
     :ivar replaces: the fields of the one that is awaited again should this cutover fail; somebody used force.
+    :ivar options: whether it had proven itself before, and what awaits is how it is run now; see _record.keep.
     """
 
     root: str
@@ -64,6 +65,7 @@ class Awaiting:
     decided_by: str = ""
     decided_reason: Optional[str] = None
     replaces: Optional[Dict[str, Any]] = None
+    options: bool = False
     format: int = FORMAT
 
     @property
@@ -203,6 +205,7 @@ def as_data(awaiting: Optional[Awaiting], now: float) -> Optional[Dict[str, Any]
         "reason": awaiting.reason,
         "timeout": awaiting.timeout,
         "since": _clock(awaiting.since),
+        "options": awaiting.options,
         "until": None if awaiting.until is None else _clock(awaiting.until),
         "remaining": None if awaiting.until is None else round(remaining(awaiting, now), 1),
     }
@@ -261,7 +264,7 @@ def is_to_do(
     if event and event.get("rollout") == rollout:
         if state == WITHDRAWN:
             return False
-        raise Pm2Error(_what_happened(event, overview.live, host), live=overview.live, withdrawal=event)
+        raise Pm2Error(_what_happened(event, overview, host), live=overview.live, withdrawal=event)
     if overview.live != release:
         raise Pm2Error(_another(release, overview, host), live=overview.live)
     if release not in overview.history.proven:
@@ -280,8 +283,19 @@ def is_to_do(
     return False
 
 
-def _what_happened(event: Dict[str, Any], live: Optional[str], host: str) -> str:
-    release = event["release"]
+def _what_happened(event: Dict[str, Any], overview: Overview, host: str) -> str:
+    release, live = event["release"], overview.live
+    if live == release and release in overview.history.proven:
+        return (
+            "{0} went back to what release {1} was run as before, at {2}, because its changed options were {3}.".format(
+                host,
+                release,
+                event.get("time"),
+                event.get("reason")
+                if event.get("by") == THE_HOST
+                else "withdrawn by {0} ({1})".format(event.get("by"), event.get("reason") or "no reason given"),
+            )
+        )
     if live == release:
         return "Release {0} was withdrawn on {1} at {2} ({3}), and serves because nothing ran before it.".format(
             release, host, event.get("time"), event.get("reason")

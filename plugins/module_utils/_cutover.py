@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -64,6 +65,7 @@ from ansible_collections.zerodown.pm2.plugins.module_utils._settlement import (
     abandon,
     await_daemon,
     bring_back,
+    drop_unless_run_so,
     finish,
     repair,
     unfinished,
@@ -105,7 +107,7 @@ def preview(order: Order, settings: Settings) -> Dict[str, Any]:
     gone = _gone(order, processes)
     switches = _switches(order)
     return {
-        "changed": bool(swaps or gone or switches or _arms(order, awaiting)),
+        "changed": bool(swaps or gone or switches or _arms(order, awaiting, False)),
         "plan": _steps(swaps, gone),
         "diff": _diff(swaps, order),
         "apps": _apps(order, processes),
@@ -238,15 +240,18 @@ def _admit(order: Order, awaiting: Optional[Awaiting]) -> None:
         )
 
 
-def _arms(order: Order, awaiting: Optional[Awaiting]) -> bool:
-    """Whether the release is to be confirmed, and nobody has asked for it yet."""
+def _arms(order: Order, awaiting: Optional[Awaiting], has_changes: bool) -> bool:
+    """Whether the release is to be confirmed, and nobody has asked for it yet.
+
+    :param has_changes: whether it will be run with options that it was not run with.
+    """
     if not order.confirm_timeout or not order.layout:
         return False
     overview = read(order.layout)
     if overview.live != order.release:
         return True
     is_asked = awaiting is not None and awaiting.is_for(order.release, order.rollout)
-    return not is_asked and order.release not in overview.history.proven
+    return not is_asked and (has_changes or order.release not in overview.history.proven)
 
 
 def settle(awaiting: Awaiting, settings: Settings, client: Client, preloads: Preloads) -> List[str]:
@@ -261,12 +266,13 @@ def settle(awaiting: Awaiting, settings: Settings, client: Client, preloads: Pre
         confirm(awaiting, home)
     elif now.live != awaiting.release:
         _confirmation.drop_unless_live(home, layout, now.live)
-    elif _confirmation.proven_since(now.events, awaiting.release):
+    elif not awaiting.options and _confirmation.proven_since(now.events, awaiting.release):
         _confirmation.drop(home, layout)
     elif awaiting.decided == WITHDRAWN:
         return [go_back(awaiting, settings, client, preloads)["serves"]]
     elif awaiting.until is None:
         _confirmation.write(home, _confirmation.renewed(awaiting, time.time()))
+        drop_unless_run_so(home, layout)
     elif _confirmation.is_due(awaiting, time.time()):
         late = _confirmation.decided(awaiting, WITHDRAWN, THE_HOST, awaiting.too_late)
         return [go_back(late, settings, client, preloads)["serves"]]
@@ -286,9 +292,8 @@ def back_order(awaiting: Awaiting, settings: Settings) -> Optional[Order]:
     """The way back from it; ``None`` when there is nothing to go back to."""
     layout = Layout.at(awaiting.root)
     overview = read(layout)
-    target = overview.rollback_target()
-    record = _record.read(layout, target) if target else None
-    if record is None or _obstacle(layout):
+    target, record = _earlier(layout, awaiting)
+    if record is None or _obstacle(layout, awaiting):
         return None
     return Order(
         apps=declared_apps([{**entry, "state": None} for entry in record.apps], ONLINE, settings),
@@ -305,10 +310,18 @@ def back_order(awaiting: Awaiting, settings: Settings) -> Optional[Order]:
     )
 
 
-def _obstacle(layout: Layout) -> Optional[str]:
+def _earlier(layout: Layout, awaiting: Optional[Awaiting]) -> Tuple[Optional[str], Optional[_record.Record]]:
+    """The release to go back to, and what it was run as; the same one when only its options await a confirmation."""
+    if awaiting and awaiting.options:
+        return awaiting.release, _record.read_before(layout, awaiting.release)
+    target = read(layout).rollback_target()
+    return target, _record.read(layout, target) if target else None
+
+
+def _obstacle(layout: Layout, awaiting: Awaiting) -> Optional[str]:
     """Why nothing goes back by itself to what was live before, where migrations are in the way."""
     overview = read(layout)
-    target = overview.rollback_target()
+    target = _earlier(layout, awaiting)[0]
     return _migrations.obstacle(overview.events, target) if target else None
 
 
@@ -322,7 +335,7 @@ def go_back(awaiting: Awaiting, settings: Settings, client: Client, preloads: Pr
     order = back_order(awaiting, settings)
     _confirmation.write(settings.home, awaiting)
     if order is None:
-        serves = STILL_SERVES.format(_obstacle(layout) or NOTHING_BEFORE)
+        serves = STILL_SERVES.format(_obstacle(layout, awaiting) or NOTHING_BEFORE)
         withdraw(layout, awaiting)
         _confirmation.drop(settings.home, layout)
         return {"serves": "Release {0} was {1}. {2}".format(awaiting.release, _why(awaiting), serves)}
@@ -338,6 +351,12 @@ def go_back(awaiting: Awaiting, settings: Settings, client: Client, preloads: Pr
             **error.details,
         ) from error
     serves = "Release {0} was {1}; {2} serves again.".format(awaiting.release, _why(awaiting), order.release)
+    if awaiting.options:
+        withdraw(layout, awaiting)
+        _confirmation.drop(settings.home, layout)
+        serves = "What changed of release {0} was {1}; it serves as it did before.".format(
+            awaiting.release, _why(awaiting)
+        )
     return {**result, "serves": serves}
 
 
@@ -442,7 +461,7 @@ class _Run:
         if order.layout and self.live_before:
             self.record_before = _record.read(order.layout, self.live_before)
         moves = [forward(swap, order, self.home, self.preloads) for swap in swaps]
-        self._arm()
+        self._arm(bool(swaps or gone))
         if swaps or gone:
             before = self._transact(moves, gone)
         elif _switches(order):
@@ -455,15 +474,19 @@ class _Run:
         )
         return self.result
 
-    def _arm(self) -> None:
+    def _arm(self, has_changes: bool) -> None:
         """From now on the host goes back by itself, unless this cutover fails or its release is confirmed."""
         order = self.order
         if not order.layout or not order.release or not order.confirm_timeout:
             return
         found = _confirmation.read(order.layout)
-        if not _arms(order, found):
+        options = has_changes and self._changes_options(order.release)
+        if not _arms(order, found, options):
             self.awaiting = found
             return
+        # one that somebody used force on keeps what it would have gone back to
+        if options and not (found and found.options):
+            _record.keep(order.layout, order.release)
         is_replaced = found and found.release == self.live_before and not found.decided
         self.awaiting = _confirmation.write(
             self.home,
@@ -480,9 +503,17 @@ class _Run:
                 replaces=dataclasses.asdict(dataclasses.replace(found, replaces=None))
                 if found and is_replaced
                 else None,
+                options=options,
             ),
         )
         self.result["changed"] = True
+
+    def _changes_options(self, release: str) -> bool:
+        """Whether this release has proven itself with other options than it is run with now."""
+        order, before = self.order, self.record_before
+        if not order.layout or not order.entries or before is None or self.live_before != release:
+            return False
+        return release in read(order.layout).history.proven and before.apps != json.loads(json.dumps(order.entries))
 
     def _renew(self, awaiting: Awaiting) -> None:
         now = time.time()
@@ -755,8 +786,7 @@ class _Run:
     def _go_back(self) -> str:
         """For a watch that an earlier run began, and with it what was before: back to the last proven release."""
         order = self.order
-        target = read(order.layout).rollback_target() if order.layout else None
-        record = _record.read(order.layout, target) if order.layout and target else None
+        target, record = _earlier(order.layout, self.awaiting) if order.layout else (None, None)
         if not record:
             self._disarm()
             return STILL_SERVES.format(NOTHING_BEFORE)
@@ -817,6 +847,8 @@ class _Run:
             return "It could not be reverted: {0}".format(error.message)
         finally:
             self.result.setdefault("timings", {})["revert"] = round(time.monotonic() - start, 3)
+        if order.layout:
+            drop_unless_run_so(self.home, order.layout)
         return "{0} serves again.".format(earlier.order.release or "What ran before")
 
 

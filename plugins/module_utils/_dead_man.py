@@ -126,7 +126,7 @@ def _do(answer: Answer, awaiting: Awaiting, settings: Settings, client: Client, 
         _cutover.confirm(decided, settings.home)
         return {}
     result = _cutover.go_back(decided, settings, client, preloads)
-    if read(answer.layout).live == answer.release:
+    if read(answer.layout).live == answer.release and not awaiting.options:
         settings.warn(result["serves"])
     return {key: result[key] for key in ("serves", "plan", "apps", "timings") if key in result}
 

@@ -51,6 +51,12 @@ def confirm(layout: Layout, release_id: str) -> None:
         sync_directory(os.path.dirname(path_of(layout, release_id)))
 
 
+def keep(layout: Layout, release_id: str) -> None:
+    """The release is about to be run as something else, which somebody is yet to confirm."""
+    with open(path_of(layout, release_id), "rb") as stream:
+        write_atomic(_before(layout, release_id), stream.read(), 0o600)
+
+
 def withdraw(layout: Layout, release_id: str) -> None:
     """The candidate was rejected."""
     with contextlib.suppress(FileNotFoundError):
@@ -61,12 +67,27 @@ def _proposal(layout: Layout, release_id: str) -> str:
     return path_of(layout, release_id) + ".next"
 
 
+def _before(layout: Layout, release_id: str) -> str:
+    return path_of(layout, release_id) + ".before"
+
+
 def read(layout: Layout, release_id: str) -> Optional[Record]:
     """``None`` for a release that never was run by a cutover.
 
     :raises Pm2Error: it is there and cannot be used.
     """
-    path = path_of(layout, release_id)
+    return _read(path_of(layout, release_id))
+
+
+def read_before(layout: Layout, release_id: str) -> Optional[Record]:
+    """What was kept.
+
+    :raises Pm2Error: it is there and cannot be used.
+    """
+    return _read(_before(layout, release_id))
+
+
+def _read(path: str) -> Optional[Record]:
     try:
         with open(path, encoding="utf-8") as stream:
             content: Dict[str, Any] = json.load(stream)

@@ -91,6 +91,7 @@ def abandon(client: Client, journal: _journal.Journal) -> List[str]:
         layout = Layout.at(journal.root)
         _record.withdraw(layout, journal.release)
         _confirmation.drop_unless_live(client.home, layout, read_live(layout))
+        drop_unless_run_so(client.home, layout)
     _journal.end(client.home, journal.name)
     return failed
 
@@ -133,6 +134,15 @@ def finish(
     settle(client.home, journal)
     _journal.end(client.home, journal.name)
     return notices
+
+
+def drop_unless_run_so(home: Home, layout: Layout) -> None:
+    """Changed options that are not those of what serves await nothing."""
+    awaiting = _confirmation.read(layout)
+    if awaiting and awaiting.options and not awaiting.decided:
+        now, before = (read_one(layout, awaiting.release) for read_one in (_record.read, _record.read_before))
+        if now and before and now.apps == before.apps:
+            _confirmation.drop(home, layout)
 
 
 def _leave_behind(layout: Layout, journal: _journal.Journal, release: str) -> None:

@@ -36,6 +36,8 @@ options:
         withdrawn is not marked bad, as it may be no fault of its own on this host. When no release was proven before,
         it goes on serving, and RV(serves) says so. Refused for a release that has proven itself, because that is a
         rollback, and for one that is not live.
+      - Where only the options of a release that had proven itself were changed, the host goes back to those that it was
+        run with before, and the release stays proven.
     type: str
     choices: [given, awaited, withdrawn]
     default: given

@@ -128,7 +128,8 @@ options:
         by M(zerodown.pm2.confirmation) for this many seconds, counted from the end of the bake. When none came, the
         host goes back by itself to the last proven release. Nobody needs to reach it for that.
       - It is written down before anything is touched, so that neither a kill nor a reboot of the host loses it.
-      - The release that is live already and has proven itself awaits nothing.
+      - Where only the options of the release that is live and proven change, it stays proven, and these options await
+        the confirmation. When none came, the host goes back to those before. When nothing changes, nothing is awaited.
       - With the same O(rollout) again, the time begins anew.
       - Meanwhile a cutover of another rollout, or of none, is refused, unless O(force). O(state=rolled_back) is not.
     type: float

@@ -91,6 +91,7 @@ awaiting:
     reason: null
     timeout: 300.0
     since: '2026-01-31T14:06:11Z'
+    options: false
     until: '2026-01-31T14:11:42Z'
     remaining: 212.4
   contains:
@@ -115,6 +116,9 @@ awaiting:
     since:
       description: When the cutover began, in UTC.
       type: str
+    options:
+      description: Whether the release was live and proven before, and what awaits is what changed of its options.
+      type: bool
     until:
       description: When the host goes back by itself, in UTC. Null while the cutover runs.
       type: str

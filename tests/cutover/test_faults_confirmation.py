@@ -65,6 +65,23 @@ def test_power(host: Host, points: list[Point]) -> None:
 
 
 @in_parts(POINTS, 4)
+def test_power_while_options_change(host: Host, points: list[Point]) -> None:
+    """The same release, run with what it was run with before."""
+    app = host.app()
+    release = app.stage()
+    app.cutover(release)
+    for number, point in enumerate(points):
+        with at(point):
+            changed = {"env": {"PORT": str(app.port), "NUMBER": str(number)}}
+            with app.stopped(point, release, app=changed, **AWAITED) as run:
+                host.cut_power(run.runner)
+                assert "was killed" in run.ended(fails=True)["msg"]
+            assert host.boot() == 0
+            assert_gone_back(app, release)
+            assert release in app.releases().history.proven
+
+
+@in_parts(POINTS, 4)
 def test_the_runner(host: Host, points: list[Point]) -> None:
     """Nobody waits then. The next run goes on with it."""
     app = host.app()

@@ -49,7 +49,7 @@ class Suite:
 
 def pytest(name: str, arguments: str) -> Suite:
     """Each with a cache of its own, which says what failed."""
-    command = f"python -m pytest -q -o cache_dir=.dev/cache/{name} {arguments}"
+    command = f"python -m pytest -q --durations=30 --durations-min=5 -o cache_dir=.dev/cache/{name} {arguments}"
     return Suite(name, command, first="--cache-clear", again="--last-failed")
 
 

@@ -131,6 +131,11 @@ class State:
         assert [process["log"] for process in self.processes] == [f"web-out-{n}.log" for n in range(INSTANCES)]
         assert self.dump == [["web", *next(iter(generations)), "online"]] * INSTANCES
 
+    @property
+    def others(self) -> list[list[Any]]:
+        """Processes of the user, pid and command, beside the daemon and its own."""
+        return [[pid, command] for pid, command in self.owned if pid not in (self.daemon, *self.pids)]
+
     def assert_clean(self) -> None:
         """Nothing is left of a cutover, however it ended."""
         live = list(map(str, self.pids))
@@ -142,7 +147,7 @@ class State:
             and not (re.fullmatch(r"\d+(-\d+)?", name) and name.split("-")[0] in live)
         ]
         assert left == []
-        assert [[pid, command] for pid, command in self.owned if pid not in (self.daemon, *self.pids)] == []
+        assert self.others == []
 
 
 @dataclass(frozen=True)

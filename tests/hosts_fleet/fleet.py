@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hosts_cutover.fleet import Controller, Fleet, Host
+from hosts_cutover.fleet import Controller, Fleet, Host, State, wait_for
 from support.web import Traffic
 
 # requests a second, with keep-alive and without
@@ -89,6 +89,11 @@ class BalancedFleet(Fleet):
         assert {name: server.status for name, server in self.servers().items()} == {
             host.name: "UP" for host in self.hosts
         }
+
+    def assert_serves(self, version: str) -> list[State]:
+        # who waits for the confirmation on a host looks for it now and then
+        wait_for(lambda: not any(state.others for state in self.look()), "all that was started to end")
+        return super().assert_serves(version)
 
     def releases(self) -> dict[str, str]:
         return {host.name: state.current for host, state in zip(self.hosts, self.look(), strict=True)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,36 @@ def test_a_release_that_fails_on_the_last_host_goes_back_everywhere(fleet: Fleet
     assert "bad" not in [event for event, _release in fleet.hosts[0].log()]
     (line,) = [json.loads(line) for line in fleet.log.read_text().splitlines()][1:]
     assert (line["result"], line["hosts"]["web2"]["shop"]["state"]) == ("reverted", "reverted")
+
+
+def test_options_with_which_the_last_host_fails_are_taken_back_everywhere(pair: Fleet) -> None:
+    """Of the release that is live and proven: nobody stages anything."""
+    pair.commit("one", SERVER + "if (HOST + GREETING === 'web2bye') throw new Error('bye is not for web2')")
+    pair.succeeds("deploy")
+    before = [host.live() for host in pair.hosts]
+
+    def greet(greeting: str) -> None:
+        for host in pair.hosts:
+            shop = pair.shop(host)
+            shop["processes"][0]["env"]["GREETING"] = greeting
+            pair.apps[host.name] = [shop]
+
+    def greetings() -> list[str]:
+        return [
+            urllib.request.urlopen(f"http://127.0.0.1:{host.port}/").read().decode().split()[2] for host in pair.hosts
+        ]
+
+    greet("bye")
+    told = pair.fails("deploy")
+    assert "The rollout failed on web2. web1 went back to what served before." in told
+    assert "bye is not for web2" in told
+    assert greetings() == ["hello", "hello"]
+    assert [host.log()[-1][0] for host in pair.hosts] == ["withdrawn", "proven"]
+    greet("hi")
+    pair.succeeds("deploy")
+    assert greetings() == ["hi", "hi"]
+    assert [host.live() for host in pair.hosts] == before
+    assert recap(pair.succeeds("deploy")) == {"web1": 0, "web2": 0}
 
 
 @pytest.mark.whole
