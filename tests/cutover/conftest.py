@@ -19,7 +19,12 @@ from support.python_web import PythonWeb
 from support.web import HEALTH, Web
 
 # for the rows that matter most; all others are tested with the newest PM2 alone
-EVERY_PM2 = pytest.mark.parametrize("pm2_version", ["7", "6", "5"], indirect=True, ids=lambda major: f"pm2-{major}")
+EVERY_PM2 = pytest.mark.parametrize(
+    "pm2_version",
+    # 6 is little else than 5, see tests/daemon/conftest.py
+    [pytest.param(major, id=f"pm2-{major}", marks=[pytest.mark.whole] if major == "6" else []) for major in "765"],
+    indirect=True,
+)
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_a_release_that_ends_in_the_bake(web: Web) -> None:
     assert_reverted(web, web.cutover("v2", bake_time=30.0, fails=True), "ended while it was watched")
 
 
+@pytest.mark.whole
 def test_a_release_that_needs_far_more_memory(web: Web) -> None:
     web.go_live()
     web.stage("leaks", "v2", seconds=2)
@@ -64,6 +65,7 @@ def test_a_release_that_needs_far_more_memory(web: Web) -> None:
     assert_reverted(web, failure, "% more than the")
 
 
+@pytest.mark.whole
 def test_without_the_automatic_way_back(web: Web) -> None:
     web.go_live()
     web.stage("good", "v2")
@@ -101,7 +103,7 @@ def test_what_somebody_started_by_hand_comes_back(web: Web) -> None:
     web.assert_serves("v2")
 
 
-@pytest.mark.parametrize("bake_time", [0.0, 2.0])
+@pytest.mark.parametrize("bake_time", [pytest.param(0.0, marks=pytest.mark.whole), 2.0])
 def test_a_release_is_proven_by_its_bake(web: Web, bake_time: float) -> None:
     web.go_live()
     web.stage("good", "v2")

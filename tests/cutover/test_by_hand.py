@@ -35,7 +35,7 @@ def bring_back(web: Web) -> None:
     assert drift(web) == []
 
 
-@pytest.mark.parametrize("verb", ["restart", "reload"])
+@pytest.mark.parametrize("verb", ["restart", pytest.param("reload", marks=pytest.mark.whole)])
 def test_restart(live: Web, verb: str) -> None:
     assert drift(live) == []
     before = live.pids()
@@ -58,7 +58,7 @@ def test_a_variable_that_is_set(live: Web) -> None:
     assert not any("GREETING" in process.env["env"] for process in live.processes())
 
 
-@pytest.mark.parametrize("count", [3, 1])
+@pytest.mark.parametrize("count", [3, pytest.param(1, marks=pytest.mark.whole)])
 def test_scale(live: Web, count: int) -> None:
     live.pm2("scale", NAME, str(count))
     wait_for(lambda: sum(process.is_running() for process in live.processes()) == count, "it is not scaled")
@@ -70,11 +70,13 @@ def test_scale(live: Web, count: int) -> None:
     bring_back(live)
 
 
+@pytest.mark.whole
 def test_one_that_was_stopped(live: Web) -> None:
     live.pm2("stop", str(live.processes()[0].pm_id))
     bring_back(live)
 
 
+@pytest.mark.whole
 def test_logs(live: Web) -> None:
     """By the name of the app, from files with the numbers of its processes."""
     live.go_live("worker", "v3", app={"listens": False, "health": []})

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.pm2_host import end_daemon, is_alive, pm2_package, start_daemon, wait_for
 from support.python_web import PythonWeb
 from support.run_module import run_module
@@ -179,6 +180,7 @@ def test_nobody_confirms_a_python_app(python_web: PythonWeb) -> None:
     web.assert_serves("v1", 1, "fork")
 
 
+@pytest.mark.whole
 def test_awaited_anew(web: Web) -> None:
     web.go_live()
     go_live(web, timeout=60.0)
@@ -257,6 +259,7 @@ def test_another_rollout(web: Web) -> None:
     web.assert_serves("v1")
 
 
+@pytest.mark.whole
 def test_without_a_rollout_by_force(web: Web) -> None:
     web.go_live()
     go_live(web)
@@ -269,6 +272,7 @@ def test_without_a_rollout_by_force(web: Web) -> None:
     assert "v4 is, since" in say(web, "given", fails=True)["msg"]
 
 
+@pytest.mark.whole
 def test_a_rollback_by_hand(web: Web) -> None:
     web.go_live()
     go_live(web)
@@ -326,6 +330,7 @@ def test_nobody_waits(web: Web) -> None:
     assert info(web)["awaiting"]["previous"] == "v1"
 
 
+@pytest.mark.whole
 def test_a_killed_waiter_has_a_successor(web: Web) -> None:
     web.go_live()
     go_live(web)

@@ -26,7 +26,7 @@ def two_releases(web: Web, kind: str) -> None:
     web.cutover("v2", min_healthy_time=0.3)
 
 
-@pytest.mark.parametrize("kind", ["contract", "irreversible"])
+@pytest.mark.parametrize("kind", ["contract", pytest.param("irreversible", marks=pytest.mark.whole)])
 def test_nothing_goes_back_over_it_by_itself(web: Web, kind: str) -> None:
     web.go_live(version="v1")
     web.stage("good", "v2")
@@ -39,6 +39,7 @@ def test_nothing_goes_back_over_it_by_itself(web: Web, kind: str) -> None:
     assert web.release("v2")["bad"]
 
 
+@pytest.mark.whole
 def test_an_expand_is_no_obstacle(web: Web) -> None:
     web.go_live(version="v1")
     web.stage("good", "v2")
@@ -55,6 +56,7 @@ def test_other_options_of_the_release_that_is_live_are_reverted_all_the_same(web
     assert failure["serves"] == "v2 serves again."
 
 
+@pytest.mark.whole
 def test_a_rollback_over_a_contract_warns(web: Web) -> None:
     two_releases(web, "contract")
     result = web.roll_back()

@@ -70,7 +70,7 @@ def test_options_alone(web: Web, module: str) -> None:
     assert {entry["max_memory_restart"] for entry in web.dump()} == {300 * 2**20}
 
 
-@pytest.mark.parametrize("module", ["cutover", "app"])
+@pytest.mark.parametrize("module", ["cutover", pytest.param("app", marks=pytest.mark.whole)])
 def test_an_option_with_which_it_does_not_start(web: Web, module: str) -> None:
     """Nothing is lost, and nothing is said against the release, which serves."""
     web.go_live()

@@ -71,7 +71,7 @@ def test_a_good_release(app: Web, haproxy: Haproxy) -> None:
     assert not app.cutover("v2")["changed"]
 
 
-@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("preload", [True, pytest.param(False, marks=pytest.mark.whole)])
 def test_back_and_forth(app: Web, haproxy: Haproxy, preload: bool) -> None:
     """Each takes the address that the standby before it had. Without the preload HAProxy alone keeps what comes."""
     app.options["preload"] = preload
@@ -107,6 +107,7 @@ def test_a_cluster(app: Web, haproxy: Haproxy) -> None:
     assert not app.cutover("v2")["changed"]
 
 
+@pytest.mark.whole
 def test_unix_sockets(web: Web) -> None:
     with Haproxy(sockets=True) as haproxy:
         app = proxied(web, haproxy)
@@ -155,7 +156,7 @@ BAD = {
 CHECK = {**HEALTH, "timeout": 1}
 
 
-IN_SHORT = ("throws_at_boot", "answers_500", "never_listens", "wrong_port")
+IN_SHORT = ("throws_at_boot", "answers_500")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +228,7 @@ def test_a_canary_that_fails_a_fifth_of_its_requests(app: Web, haproxy: Haproxy)
     app.assert_serves("v1", 1, mode="fork")
 
 
+@pytest.mark.whole
 def test_a_canary_that_is_slow(app: Web, haproxy: Haproxy) -> None:
     app.options.update(CANARY, canary=[20, 100], canary_slowdown_max=3.0)
     app.go_live()
@@ -239,6 +241,7 @@ def test_a_canary_that_is_slow(app: Web, haproxy: Haproxy) -> None:
     assert "ms to answer at 20 % of the traffic" in failure["msg"]
 
 
+@pytest.mark.whole
 def test_a_canary_that_nobody_asks(app: Web, haproxy: Haproxy) -> None:
     """Nothing can be said of it."""
     app.options.update(CANARY, canary_deadline=2.0)
@@ -285,7 +288,9 @@ def test_a_rollback_to_the_standby(app: Web, haproxy: Haproxy) -> None:
     assert app.release("v2")["bad"]
 
 
-@pytest.mark.parametrize("by_itself", [False, True], ids=["asked for", "by itself"])
+@pytest.mark.parametrize(
+    "by_itself", [pytest.param(False, marks=pytest.mark.whole), True], ids=["asked for", "by itself"]
+)
 def test_what_nobody_confirms_goes_back_to_the_standby(app: Web, haproxy: Haproxy, by_itself: bool) -> None:
     app.go_live()
     pids = set(app.pids())
@@ -304,6 +309,7 @@ def test_what_nobody_confirms_goes_back_to_the_standby(app: Web, haproxy: Haprox
     assert not app.release("v2")["bad"]
 
 
+@pytest.mark.whole
 def test_a_rollback_to_a_standby_that_died(app: Web, haproxy: Haproxy) -> None:
     """Then the release is started anew."""
     app.go_live()
@@ -332,6 +338,7 @@ def test_a_revert_to_the_standby(app: Web, haproxy: Haproxy) -> None:
     app.assert_serves("v1", 1, mode="fork")
 
 
+@pytest.mark.whole
 def test_a_bake_counts_what_the_proxy_counts(app: Web, haproxy: Haproxy) -> None:
     """Its health check is content all the time."""
     app.go_live()
@@ -356,7 +363,7 @@ def test_a_standby_ends_by_itself(app: Web, haproxy: Haproxy) -> None:
     app.assert_serves("v2", 1, mode="fork")
 
 
-@pytest.mark.parametrize("state", ["stopped", "absent"])
+@pytest.mark.parametrize("state", ["stopped", pytest.param("absent", marks=pytest.mark.whole)])
 def test_who_ends_the_app_ends_the_standby(app: Web, haproxy: Haproxy, state: str) -> None:
     app.go_live()
     app.cutover(app.stage("good", "v2"))
@@ -395,6 +402,7 @@ def test_a_proxy_that_dies_in_a_canary(app: Web, haproxy: Haproxy) -> None:
     assert not app.release("v2")["bad"]
 
 
+@pytest.mark.whole
 def test_a_proxy_that_forgets_in_a_canary(app: Web, haproxy: Haproxy) -> None:
     """As one that is reloaded does, for a renewed certificate, say."""
     app.options.update(CANARY, canary_time=8.0)
@@ -437,7 +445,9 @@ def test_an_address_that_somebody_has(app: Web, haproxy: Haproxy) -> None:
 # requests wait --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"strategy": "restart"}, {"overlap": False}])
+@pytest.mark.parametrize(
+    "options", [{"strategy": "restart"}, pytest.param({"overlap": False}, marks=pytest.mark.whole)]
+)
 def test_requests_wait_for_a_restart(app: Web, haproxy: Haproxy, options: dict[str, Any]) -> None:
     app.options.update(options)
     app.go_live()
@@ -505,6 +515,7 @@ def test_another_proxy(web: Web, haproxy: Haproxy) -> None:
     ]
 
 
+@pytest.mark.whole
 def test_another_proxy_that_fails(web: Web, haproxy: Haproxy) -> None:
     proxied(web, haproxy)
     command = [sys.executable, "-c", "import sys; sys.exit('nobody is at home')"]
@@ -515,6 +526,7 @@ def test_another_proxy_that_fails(web: Web, haproxy: Haproxy) -> None:
     assert web.pids() == []
 
 
+@pytest.mark.whole
 def test_how_long_a_flip_takes(app: Web, haproxy: Haproxy) -> None:
     """From the order to the first answer of the old code, and to the last one of the new."""
     app.go_live()

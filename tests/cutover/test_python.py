@@ -16,12 +16,13 @@ from support.pm2_host import is_alive
 from support.python_web import SERVERS, PythonWeb
 from support.web import HEALTH, take_over
 
-SOME_SERVERS = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync", "gunicorn, gthread"]
-SERVER_ROWS = [pytest.param(server, marks=[] if server in SOME_SERVERS else [pytest.mark.whole]) for server in SERVERS]
+SHORT = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync"]
+SOME_SERVERS = [*SHORT, "gunicorn, gthread"]
+SERVER_ROWS = [pytest.param(server, marks=[] if server in SHORT else [pytest.mark.whole]) for server in SERVERS]
 EVERY_SERVER = pytest.mark.parametrize("server", SERVER_ROWS)
 # where a supervisor may hide what its workers do, and where there is none; the others differ little
 IN_SHORT = [
-    *[(kind, "uvicorn, 4 workers") for kind in ("throws at boot", "answers 500", "exits with 0", "wrong port")],
+    *[(kind, "uvicorn, 4 workers") for kind in ("answers 500", "exits with 0", "wrong port")],
     *[(kind, "gunicorn, sync") for kind in ("throws at boot", "throws after 2 s", "never listens")],
     *[(kind, "uvicorn") for kind in ("syntax error", "hangs", "leaves a child")],
 ]
@@ -57,6 +58,7 @@ def test_good(python_web: PythonWeb, server: str) -> None:
     accept(python_web)
 
 
+@pytest.mark.whole
 def test_two_processes_of_one_app(python_web: PythonWeb) -> None:
     python_web.options["instances"] = 2
     python_web.go_live()

@@ -55,7 +55,7 @@ def test_a_fork_with_an_outage_that_was_accepted(web: Web) -> None:
     assert not web.cutover("v2")["changed"]
 
 
-@pytest.mark.parametrize("kind", ["throws_at_boot", "answers_500"])
+@pytest.mark.parametrize("kind", ["throws_at_boot", pytest.param("answers_500", marks=pytest.mark.whole)])
 def test_a_bad_fork_costs_no_outage(web: Web, kind: str) -> None:
     web.options = RESTART
     web.go_live()
@@ -69,7 +69,7 @@ def test_a_bad_fork_costs_no_outage(web: Web, kind: str) -> None:
     assert web.release("v2")["bad"]
 
 
-@pytest.mark.parametrize("before", ["fork", "cluster"])
+@pytest.mark.parametrize("before", ["fork", pytest.param("cluster", marks=pytest.mark.whole)])
 def test_a_fork_that_listens_and_nobody_said_so(web: Web, before: str) -> None:
     """It is told what is missing, and with an outage that was accepted it goes."""
     web.options = {"args": [str(web.port)], "env": {"PORT": None}, "exec_mode": before}
@@ -129,7 +129,7 @@ def test_a_worker(web: Web, overlap: bool, at_once: int) -> None:
     assert not web.cutover("v2")["changed"]
 
 
-@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("overlap", [True, pytest.param(False, marks=pytest.mark.whole)])
 def test_a_worker_that_is_bad(web: Web, overlap: bool) -> None:
     web.options = {**WORKER, "overlap": overlap}
     web.go_live("worker")
@@ -148,6 +148,7 @@ def test_a_worker_that_is_bad(web: Web, overlap: bool) -> None:
     assert web.release("v2")["bad"]
 
 
+@pytest.mark.whole
 def test_workers_that_listen_on_nothing_in_cluster_mode(web: Web) -> None:
     web.options = {"instances": 2, "listens": False}
     web.go_live("worker")
@@ -169,7 +170,7 @@ def by_argument(web: Web) -> tuple[str, dict[str, Any]]:
     return "port_argument", {"args": [str(web.port)], "candidate_args": ["{port}"]}
 
 
-@pytest.mark.parametrize("way", [by_variable, by_argument])
+@pytest.mark.parametrize("way", [by_variable, pytest.param(by_argument, marks=pytest.mark.whole)])
 def test_a_candidate_on_a_port_of_its_own(web: Web, way: Any) -> None:
     kind, options = way(web)
     web.options = {**PLAIN, **options}
@@ -187,7 +188,14 @@ def test_a_candidate_on_a_port_of_its_own(web: Web, way: Any) -> None:
     assert not web.cutover("v2")["changed"]
 
 
-@pytest.mark.parametrize("kind", ["throws_at_boot", "answers_500", "wrong_port"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "throws_at_boot",
+        pytest.param("answers_500", marks=pytest.mark.whole),
+        pytest.param("wrong_port", marks=pytest.mark.whole),
+    ],
+)
 def test_a_bad_candidate_on_a_port_of_its_own(web: Web, kind: str) -> None:
     web.options = PLAIN
     web.go_live()

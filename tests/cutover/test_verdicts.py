@@ -73,7 +73,7 @@ def test_the_first_release(web: Web) -> None:
     assert not web.cutover("v1", app)["changed"]
 
 
-@pytest.mark.parametrize("kind", ["throws_at_boot", "answers_500"])
+@pytest.mark.parametrize("kind", ["throws_at_boot", pytest.param("answers_500", marks=pytest.mark.whole)])
 def test_a_first_release_that_is_bad(web: Web, kind: str) -> None:
     web.stage(kind, "v1")
     failure = web.cutover("v1", healthy_deadline=3.0, fails=True)

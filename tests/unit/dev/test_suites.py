@@ -16,7 +16,10 @@ from dev.suites import CHECK, TEST, Suite, run_all, second_run
 
 HOSTS, DAEMON, SANITY = (next(suite for suite in TEST if suite.name == name) for name in ("hosts", "daemon", "sanity"))
 
-DAEMON_TESTS = "python -m pytest -q -o cache_dir=.dev/cache/daemon -n 2 --dist loadfile -m not(whole) tests/daemon"
+DAEMON_TESTS = (
+    "python -m pytest -q --durations=30 --durations-min=5 -o cache_dir=.dev/cache/daemon"
+    " -n 2 --dist loadfile -m not(whole) tests/daemon"
+)
 
 
 def failed(*names: str, code: int | None = 1) -> Result:
