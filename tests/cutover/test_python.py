@@ -16,9 +16,9 @@ from support.pm2_host import is_alive
 from support.python_web import SERVERS, PythonWeb
 from support.web import HEALTH, take_over
 
-SHORT = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync"]
-SOME_SERVERS = [*SHORT, "gunicorn, gthread"]
-SERVER_ROWS = [pytest.param(server, marks=[] if server in SHORT else [pytest.mark.whole]) for server in SERVERS]
+FEW_SERVERS = ["uvicorn", "uvicorn, 4 workers", "gunicorn, sync"]
+SOME_SERVERS = [*FEW_SERVERS, "gunicorn, gthread"]
+SERVER_ROWS = [pytest.param(server, marks=[] if server in FEW_SERVERS else [pytest.mark.whole]) for server in SERVERS]
 EVERY_SERVER = pytest.mark.parametrize("server", SERVER_ROWS)
 # where a supervisor may hide what its workers do, and where there is none; the others differ little
 IN_SHORT = [

@@ -143,6 +143,7 @@ def test_what_is_told() -> None:
         "reason": "why",
         "timeout": 300.0,
         "since": "1970-01-01T00:16:40Z",
+        "options": False,
         "until": "1970-01-01T00:26:40Z",
         "remaining": 100.0,
     }
@@ -177,6 +178,12 @@ def test_what_is_awaited_can_be_answered(state: str) -> None:
          "because release B was withdrawn by bob \\(no reason given\\)"),
         (GIVEN, None, [event("live", "B"), event("withdrawn", "B", rollout="r1", reason="x")], "B",
          "nothing ran before"),
+        # what changed of its options was withdrawn
+        (GIVEN, None, [*LIVE, event("proven", "B"), BACK[1]], "B",
+         "went back to what release B was run as before, .* its changed options were not confirmed within 300 s"),
+        (GIVEN, None, [*LIVE, event("proven", "B"), {**BACK[1], "by": "bob", "reason": None}], "B",
+         "its changed options were withdrawn by bob \\(no reason given\\)"),
+        (WITHDRAWN, None, [*LIVE, event("proven", "B"), BACK[1]], "B", False),
         # of an earlier rollout, or before it went live again
         (GIVEN, None, [*LIVE, BACK[0], {**BACK[1], "rollout": "r0"}], "A", "B is not live on web1: A is, since 2026"),
         (GIVEN, None, [*LIVE, *BACK, event("live", "B"), event("live", "C")], "C",
