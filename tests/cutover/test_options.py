@@ -28,7 +28,7 @@ def greeting(web: Web) -> str | None:
         return json.load(answer).get("greeting")  # type: ignore[no-any-return] # JSON
 
 
-@pytest.mark.parametrize("module", ["cutover", "app"])
+@pytest.mark.parametrize("module", ["cutover", pytest.param("app", marks=pytest.mark.whole)])
 def test_options_alone(web: Web, module: str) -> None:
     web.go_live()
     directory = web.path("v1")

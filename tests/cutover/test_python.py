@@ -22,9 +22,9 @@ SERVER_ROWS = [pytest.param(server, marks=[] if server in FEW_SERVERS else [pyte
 EVERY_SERVER = pytest.mark.parametrize("server", SERVER_ROWS)
 # where a supervisor may hide what its workers do, and where there is none; the others differ little
 IN_SHORT = [
-    *[(kind, "uvicorn, 4 workers") for kind in ("answers 500", "exits with 0", "wrong port")],
+    *[(kind, "uvicorn, 4 workers") for kind in ("answers 500", "wrong port")],
     *[(kind, "gunicorn, sync") for kind in ("throws at boot", "throws after 2 s", "never listens")],
-    *[(kind, "uvicorn") for kind in ("syntax error", "hangs", "leaves a child")],
+    *[(kind, "uvicorn") for kind in ("syntax error", "leaves a child")],
 ]
 
 
@@ -112,8 +112,9 @@ BAD = {
     "throws after 2 s": Bad(
         "throws_after", ("boom later",), {"seconds": 2}, options={"min_healthy_time": 5.0, "healthy_deadline": 20.0}
     ),
-    "answers 500": Bad("answers_500", ("500",), options=SHORT),
-    "wrong body": Bad("wrong_body", ("wrong",), options=SHORT),
+    # what is slow to start on a busy machine is not to be taken for what never listens
+    "answers 500": Bad("answers_500", ("500",), options={"healthy_deadline": 15.0}),
+    "wrong body": Bad("wrong_body", ("wrong",), options={"healthy_deadline": 15.0}),
     "hangs": Bad("hangs", ("healthy_deadline",), app={"health": [{**HEALTH, "timeout": 0.5}]}, options=SHORT),
     "never listens": Bad("never_listens", ("healthy_deadline",), options=SHORT),
     "exits with 0": Bad("exits_0", ("end",)),
