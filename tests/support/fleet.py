@@ -160,6 +160,8 @@ class Fleet:
             output = process.communicate(timeout=500)[0]
         (self.directory / f"{playbook}.log").write_text(output)
         assert "s3cret-s3cret" not in output
+        # a loop over what a role variable is called, too
+        assert "is already in use" not in output, output
         return process.returncode, output
 
     def succeeds(self, playbook: str, *arguments: str) -> str:
