@@ -95,7 +95,9 @@ class Migrations:
     def begin(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """The module, in a session of its own, as over ssh."""
         code = (
-            "import sys; sys.path[:0] = sys.argv[1:]; import json\n"
+            "import sys; sys.path[:0] = sys.argv[1:]; import json, signal\n"
+            # what is started under nohup ignores the hang-up, as would all its children
+            "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
             "from support.run_module import run_module\n"
             "run_module('migration', options=json.load(sys.stdin))"
         )

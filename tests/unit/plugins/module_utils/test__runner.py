@@ -144,8 +144,10 @@ def test_it_has_nothing_of_ours() -> None:
         os.waitpid(session, os.WNOHANG)
 
 
+# what is started under nohup ignores the hang-up, as would all its children
 MODULE = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 started, go, done = sys.argv[1:4]
 sys.path[:] = sys.argv[4:]
 from ansible_collections.zerodown.pm2.plugins.module_utils import _runner
